@@ -1,0 +1,121 @@
+"""Names in a config → classes, found only when they are used.
+
+A registry holds, for each name, where its class is (`"module:Class"`) and where the data class of its arguments is.
+Arguments live in modules that import no torch, so that a config can be checked in milliseconds. Names come from three
+places: the tables below, the decorator (`@networks.register("mine", arguments=MyArguments)`) in a module of the user's,
+and entry points of installed packages (group `credit_ray.networks` and so on), which point at the class itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from credit_ray.errors import ConfigError, did_you_mean
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a class and the data class of its arguments are; either is the class itself, or "module:Class"."""
+
+    target: str | type
+    arguments: str | type
+
+
+class Registry:
+    """The classes of one kind, by name.
+
+    Parameters
+    ----------
+    kind : str
+        What its members are, for messages: "network", "loss", …
+    builtin : mapping of str to Entry
+        The names that come with the package.
+    """
+
+    def __init__(self, kind: str, builtin: Mapping[str, Entry]) -> None:
+        self.kind = kind
+        self.group = f"credit_ray.{kind.replace(' ', '_')}s"
+        self._entries = dict(builtin)
+
+    def register(self, name: str, *, arguments: type) -> Callable[[C], C]:
+        """Class decorator: make a class available in configs under `name`.
+
+        The class is built as `Class(arguments, ...)`; it keeps its name as `registered_name`, by which a package finds it again.
+        """
+
+        def add(cls: C) -> C:
+            self._entries[name] = Entry(cls, arguments)
+            return cls
+
+        return add
+
+    def names(self) -> list[str]:
+        """All known names, sorted; entry points are listed, not loaded."""
+        return sorted({*self._entries, *(point.name for point in entry_points(group=self.group))})
+
+    def target(self, name: str) -> Any:
+        """The class of that name.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown name, with the nearest known one.
+        """
+        return _load(self._entry(name).target)
+
+    def arguments(self, name: str) -> Any:
+        """The data class of the arguments of that name; does not import the class, so no torch for the built-in ones."""
+        return _load(self._entry(name).arguments)
+
+    def _entry(self, name: str) -> Entry:
+        if name not in self._entries:
+            for point in entry_points(group=self.group, name=name):
+                point.load()  # its module registers itself with the decorator
+        if name not in self._entries:
+            raise ConfigError(f"There is no {self.kind} '{name}'.{did_you_mean(name, self.names())}")
+        return self._entries[name]
+
+
+def _load(where: str | type) -> Any:
+    if not isinstance(where, str):
+        return where
+    module, _, attribute = where.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _networks(**where: tuple[str, str]) -> dict[str, Entry]:
+    return {
+        name: Entry(f"credit_ray.models.{module}:{cls}", f"credit_ray.models.arguments:{cls}Arguments")
+        for name, (module, cls) in where.items()
+    }
+
+
+networks = Registry(
+    "network",
+    _networks(
+        unet=("unet", "UNet"),
+        wxformer=("wxformer", "WXFormer"),
+        linear=("linear", "Linear"),
+        persistence=("baselines", "Persistence"),
+        climatology=("baselines", "Climatology"),
+    ),
+)
+
+losses = Registry(
+    "loss",
+    {
+        name: Entry(f"credit_ray.losses.pointwise:{cls}", "credit_ray.losses.arguments:PointwiseArguments")
+        for name, cls in {"mse": "MeanSquaredError", "mae": "MeanAbsoluteError"}.items()
+    },
+)
+
+constraints = Registry(
+    "constraint",
+    {"positive": Entry("credit_ray.physics.constraints:Positive", "credit_ray.physics.arguments:PositiveArguments")},
+)
