@@ -1,0 +1,149 @@
+"""`data:` what is read, from where, in which role, and how it reaches the model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from credit_ray.config.section import Section
+from credit_ray.errors import ConfigError
+from credit_ray.times import Step, parse_time
+
+DERIVED = "derived"
+
+
+class SourceConfig(Section):
+    """One store and what is taken from it."""
+
+    store: str
+    """URL or path of a Zarr store, a NetCDF file or a glob of them; `derived` for forcings that are computed from time and place."""
+    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """Options of the file system (fsspec's names). Never logged."""
+    levels: list[float] | dict[str, list[float]] | None = None
+    """Levels of the variables that have some: one list for all, or by variable. Default: all that the store has."""
+    vertical: Literal["pressure", "model", "sigma", "depth"] | None = None
+    """What the levels are, where the store's attributes do not say."""
+    prognostic: list[str] = []
+    """Variables that the model reads and predicts."""
+    diagnostic: list[str] = []
+    """Variables that it predicts only."""
+    forcing: list[str] = []
+    """Variables that it reads only, known for the future."""
+    static: list[str] = []
+    """Variables without time."""
+    rename: dict[str, str] = {}
+    """Canonical name → the store's name, where the vocabulary does not know it."""
+    units: dict[str, str] = {}
+    """Units of the store's variables, where its attributes are missing or wrong."""
+    at: Literal["target", "input"] = "target"
+    """The time, of the two that a step joins, at which the network sees the forcings."""
+    missing: Literal["error", "mask"] = "error"
+    """What a missing value (NaN) is: an error, or a place that the variable does not have (land, to an ocean)."""
+
+    @property
+    def variables(self) -> list[str]:
+        """All variables, in the order of their roles."""
+        return [*self.prognostic, *self.diagnostic, *self.forcing, *self.static]
+
+    @model_validator(mode="after")
+    def _each_variable_has_one_role(self) -> Self:
+        if not self.variables:
+            raise ValueError("names no variable: give prognostic, diagnostic, forcing or static")
+        twice = sorted({v for v in self.variables if self.variables.count(v) > 1})
+        if twice:
+            raise ValueError(f"has {', '.join(twice)} in more than one role")
+        if self.store == DERIVED and (self.prognostic or self.diagnostic):
+            raise ValueError("'derived' computes forcings and statics; it has nothing to predict")
+        return self
+
+
+class Splits(Section):
+    """Periods, both ends included, that share no time."""
+
+    train: tuple[str, str]
+    """Fits the weights and the statistics."""
+    validation: tuple[str, str] | None = None
+    """Chooses among models and checkpoints."""
+    test: tuple[str, str] | None = None
+    """Scored once, at the end."""
+
+    @model_validator(mode="after")
+    def _do_not_overlap(self) -> Self:
+        spans = {}
+        for name in ("train", "validation", "test"):
+            if period := getattr(self, name):
+                try:
+                    first, last = (parse_time(t) for t in period)
+                except ConfigError as error:
+                    raise ValueError(f"{name}: {error}") from None
+                if first > last:
+                    raise ValueError(f"{name} ends ({period[1]}) before it begins ({period[0]})")
+                spans[name] = (first, last, period)
+        names = list(spans)
+        for i, a in enumerate(names):
+            for b in names[i + 1 :]:
+                if spans[a][0] <= spans[b][1] and spans[b][0] <= spans[a][1]:
+                    raise ValueError(f"{a} ({' … '.join(spans[a][2])}) and {b} ({' … '.join(spans[b][2])}) overlap: scores on {b} would be worthless")
+        return self
+
+
+class Normalization(Section):
+    """How fields are scaled for the network."""
+
+    kind: Literal["standard", "residual"] = "standard"
+    """`standard`: (x − μ)/σ. `residual`: σ is scaled by each channel's one-step difference, relative to the geometric mean over channels."""
+
+
+class Ingest(Section):
+    """How the reading is laid out."""
+
+    lanes: int | None = Field(default=None, ge=1)
+    """Streams that the plan deals its runs to; divides training.batch_size and bounds the number of workers. Default: its largest divisor up to 4."""
+    slab_bytes: int = Field(default=256_000_000, ge=1_000_000)
+    """Most memory that one run of consecutive times takes."""
+    shuffle_slabs: int = Field(default=4, ge=1)
+    """Runs, per lane, that windows are drawn from at a time: more mixes better and takes more memory."""
+    prefetch: int = Field(default=2, ge=1)
+    """Batches assembled ahead of the step."""
+    reader: Literal["ray", "local", "auto"] = "auto"
+    """Who reads: Ray Data tasks, or a thread of the training process. `auto`: Ray, unless a run exceeds 500 MB or no CPU is left to read with."""
+
+
+class DataConfig(Section):
+    """Sources, time step, splits, normalisation, reading."""
+
+    timestep: str
+    """Of the model: `6h`, `1D`, `1MS`."""
+    history: int = Field(default=1, ge=1)
+    """Number of input times."""
+    sources: dict[str, SourceConfig] = Field(min_length=1)
+    """By a name of your choice; they are joined on their common times."""
+    splits: Splits
+    """Periods for training, validation and test."""
+    normalization: Normalization = Normalization()
+    """Scaling."""
+    ingest: Ingest = Ingest()
+    """Reading."""
+    climatology: Literal["mean", "monthly"] = "mean"
+    """What anomalies are taken from: the training period's mean, or its mean by calendar month."""
+
+    @field_validator("timestep")
+    @classmethod
+    def _is_a_step(cls, text: str) -> str:
+        try:
+            Step.parse(text)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return text
+
+    @model_validator(mode="after")
+    def _something_to_predict(self) -> Self:
+        if not any(source.prognostic for source in self.sources.values()):
+            raise ValueError("no source has a prognostic variable: there is nothing to step forward")
+        return self
+
+    @property
+    def step(self) -> Step:
+        """The time step."""
+        return Step.parse(self.timestep)
