@@ -1,0 +1,13 @@
+"""Geometry of the sphere: grids and their exact cell areas, padding across the poles, spherical harmonics.
+
+* `latlon.LatLonGrid`: coordinates, areas, topology of a latitude–longitude grid; `latlon.EARTH_RADIUS_M`.
+* `gaussian.gauss_legendre`: nodes and weights of Gaussian latitudes.
+* `padding.SphericalPadding`, `padding.spherical_pad` (torch): what lies beyond the edges of a rectangle of the sphere.
+* `harmonics.SphericalHarmonics` (torch): spectral transforms, derivatives and winds on the sphere.
+"""
+
+from __future__ import annotations
+
+from credit_ray.grid.latlon import EARTH_RADIUS_M, LatLonGrid
+
+__all__ = ["EARTH_RADIUS_M", "LatLonGrid"]
