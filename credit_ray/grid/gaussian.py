@@ -14,7 +14,7 @@ _NEWTON_STEPS = 6  # convergence is quadratic from a start that is good to 1/nla
 def gauss_legendre(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Nodes and weights of the quadrature that integrates polynomials of degree 2·count − 1 over [−1, 1] exactly.
 
-    Newton's method on the Legendre polynomial, for all nodes at once: O(count²), where an eigenvalue solver is O(count³).
+    Newton's method on the Legendre polynomial, for all nodes at once: O(count²); an eigenvalue solver is O(count³).
 
     Parameters
     ----------

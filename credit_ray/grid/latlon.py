@@ -37,18 +37,18 @@ class LatLonGrid:
 
     Notes
     -----
-    Two grids are equal where their coordinates agree to 1e-4 degree, so that float32 coordinates mean the same grid as float64 ones.
+    Grids are equal where coordinates agree to 1e-4 degree, so that float32 and float64 coordinates mean the same grid.
     """
 
-    latitude: NDArray[np.float64]
-    longitude: NDArray[np.float64]
+    latitude: NDArray[np.floating]
+    longitude: NDArray[np.floating]
 
     def __post_init__(self) -> None:
         latitude = _axis("latitude", self.latitude)
         longitude = _axis("longitude", self.longitude)
         if np.any(np.diff(latitude) >= 0) or np.abs(latitude).max() > 90 + TOLERANCE_DEGREES:
             raise DataError(
-                f"latitude must descend within 90 to -90 degrees; it goes from {latitude[0]:g} to {latitude[-1]:g}."
+                f"latitude must descend within 90 to -90; it goes from {latitude[0]:g} to {latitude[-1]:g}."
             )
         if np.any(np.diff(longitude) <= 0):
             raise DataError(
@@ -56,7 +56,7 @@ class LatLonGrid:
             )
         if longitude[-1] - longitude[0] > 360 - TOLERANCE_DEGREES:
             raise DataError(
-                f"longitude goes from {longitude[0]:g} to {longitude[-1]:g}: the last column repeats the first. Drop it."
+                f"longitude goes from {longitude[0]:g} to {longitude[-1]:g}: its last column repeats the first."
             )
         for name, values in (("latitude", np.clip(latitude, -90, 90)), ("longitude", longitude)):
             values.setflags(write=False)
@@ -78,7 +78,7 @@ class LatLonGrid:
 
     @property
     def kind(self) -> Literal["gaussian", "regular"]:
-        """`gaussian` where the rows are those of a Gauss–Legendre quadrature, whose weights are then the areas; else `regular`."""
+        """`gaussian` where the rows are those of a Gauss–Legendre quadrature, whose weights give areas; else `regular`."""
         return "gaussian" if _close(self.latitude, gauss_legendre_latitudes(len(self.latitude))) else "regular"
 
     @property
@@ -94,7 +94,7 @@ class LatLonGrid:
 
     @property
     def reaches_poles(self) -> bool:
-        """Whether no row is missing towards the poles, so that what lies beyond the last row is the other side of the pole."""
+        """Whether no row is missing towards the poles: beyond the last row lies the other side of the pole."""
         if self.kind == "gaussian" or self.pole_points:
             return True
         return _close(_edges(self.latitude, clip=False)[[0, -1]], np.array([90.0, -90.0]))
@@ -102,9 +102,9 @@ class LatLonGrid:
     def cell_areas(self) -> NDArray[np.float64]:
         """Area of each cell in m²: [nlat, nlon], float64.
 
-        By quadrature weights on a Gaussian grid; else exact areas on the sphere between the meridians and parallels halfway to the
-        neighbours: R² Δλ (sin φ_north − sin φ_south), where the first and last cells end at the pole. On a global grid they sum
-        to 4πR².
+        By quadrature weights on a Gaussian grid; else exact areas on the sphere between the meridians and parallels
+        halfway to the neighbours, R² Δλ (sin φ_north − sin φ_south), where the first and last cells end at the pole.
+        On a global grid they sum to 4πR².
         """
         if self.kind == "gaussian":
             heights = gauss_legendre(len(self.latitude))[1]
@@ -180,18 +180,18 @@ def _axis(name: str, values: ArrayLike) -> NDArray[np.float64]:
     return axis
 
 
-def _close(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
+def _close(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
     return a.shape == b.shape and bool(np.abs(a - b).max() <= TOLERANCE_DEGREES)
 
 
-def _edges(centres: NDArray[np.float64], *, clip: bool) -> NDArray[np.float64]:
+def _edges(centres: NDArray[np.floating], *, clip: bool) -> NDArray[np.floating]:
     """Edges halfway between centres, and half a step beyond the first and last: [n] → [n + 1]."""
     middle = (centres[1:] + centres[:-1]) / 2
     edges = np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
     return np.clip(edges, -90, 90) if clip else edges
 
 
-def _equal_step(centres: NDArray[np.float64]) -> float:
+def _equal_step(centres: NDArray[np.floating]) -> float:
     """The step of an axis, in degrees, or 0 where its steps differ."""
     steps = np.abs(np.diff(centres))
     return float(steps.mean()) if np.ptp(steps) <= TOLERANCE_DEGREES else 0.0
