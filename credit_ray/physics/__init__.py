@@ -1,0 +1,1 @@
+"""What nature obeys: constraints that a step must satisfy, in physical units."""
