@@ -78,7 +78,7 @@ class LatLonGrid:
 
     @property
     def kind(self) -> Literal["gaussian", "regular"]:
-        """`gaussian` where the rows are those of a Gauss–Legendre quadrature, whose weights give areas; else `regular`."""
+        """`gaussian` where the rows are nodes of a Gauss–Legendre quadrature, which gives the areas; else `regular`."""
         return "gaussian" if _close(self.latitude, gauss_legendre_latitudes(len(self.latitude))) else "regular"
 
     @property
