@@ -134,6 +134,14 @@ def parse_time(text: str, calendar: str = "standard") -> int:
         raise ConfigError(f"'{text}' is not a time of the calendar {calendar}: {error}.") from None
 
 
+def parse_end(text: str, calendar: str = "standard") -> int:
+    """Last second of a period that ends at `text`: a date without a time of day means the whole day, a month the whole month."""
+    start = parse_time(text, calendar)
+    if len(text.strip()) <= 7:
+        return int(_add_months(np.asarray(start), np.asarray(1), calendar)) - 1
+    return start + 86399 if len(text.strip()) <= 10 else start
+
+
 def format_time(seconds: int, calendar: str = "standard") -> str:
     """ISO 8601 text, to the minute, of seconds since 1970; the seconds only where there are some."""
     if calendar in STANDARD_CALENDARS:

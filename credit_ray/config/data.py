@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from credit_ray.config.section import Section
 from credit_ray.errors import ConfigError
-from credit_ray.times import Step, parse_time
+from credit_ray.times import Step, parse_end, parse_time
 
 DERIVED = "derived"
 
@@ -74,7 +74,7 @@ class Splits(Section):
         for name in ("train", "validation", "test"):
             if period := getattr(self, name):
                 try:
-                    first, last = (parse_time(t) for t in period)
+                    first, last = parse_time(period[0]), parse_end(period[1])
                 except ConfigError as error:
                     raise ValueError(f"{name}: {error}") from None
                 if first > last:

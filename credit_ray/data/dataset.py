@@ -1,0 +1,313 @@
+"""Sources joined on their common times: what training, forecasting and verification read from.
+
+Small and picklable: handles open in the process that reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from credit_ray.config.data import DERIVED, DataConfig
+from credit_ray.data.derived import open_derived
+from credit_ray.data.source import FieldsByVariable, Source, StoreSource, open_source
+from credit_ray.errors import ConfigError, DataError, SpecMismatchError
+from credit_ray.state import ROLES, Channels, State, StateSpec
+from credit_ray.times import Times, format_time, format_times, parse_end, parse_time
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Fields by channel and valid time.
+
+    Parameters
+    ----------
+    config : DataConfig
+        What was asked for.
+    sources : tuple of Source
+        Opened.
+    spec : StateSpec
+        The channels, by role, and the grid, step and calendar that all sources share.
+    times : Times
+        The common times, ascending.
+    """
+
+    config: DataConfig
+    sources: tuple[Source, ...]
+    spec: StateSpec
+    times: Times
+
+    def for_model(self, spec: StateSpec) -> Dataset:
+        """The same data with a model's channels.
+
+        Raises
+        ------
+        SpecMismatchError
+            Where the data lack what the model reads; names what differs.
+        """
+        spec.check(self.spec, "The data of " + ", ".join(f"data.sources.{s.name}" for s in self.sources))
+        return replace(self, spec=spec)
+
+    def columns(self, times: Times, channels: Channels) -> FieldsByVariable:
+        """Fields by variable, [time, (level,) *grid] float32, at times that the common axis has, or that are only derived.
+
+        A variable comes with all of its levels, in the order of its source's channels.
+        """
+        fields: FieldsByVariable = {}
+        wanted = set(channels.variables)
+        for source in self.sources:
+            here = [v for role in ROLES if role != "static" for v in source.channels[role].variables if v in wanted]
+            if here:
+                if source.times is not None:
+                    self._refuse_absent(source.times, times, source.name)
+                fields |= source.read(here, times)
+        return fields
+
+    def stack(self, columns: Mapping[str, NDArray[np.float32]], channels: Channels, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Columns as one array [time, channel, *grid], each channel where `channels` has it."""
+        count = len(next(iter(columns.values()))) if columns else 0
+        if out is None:
+            out = np.empty((count, len(channels), *self.spec.grid.shape), np.float32)
+        for variable, start, stop, picked in self._layout(channels):
+            column = columns[variable]
+            out[:, start:stop] = column[:, None] if column.ndim == 3 else column[:, picked]
+        return out
+
+    def fields(self, times: Times, channels: Channels) -> NDArray[np.float32]:
+        """Fields [time, channel, *grid] at these valid times, in any order; NaN at places that a variable does not have.
+
+        Raises
+        ------
+        DataError
+            For a time that the data do not have, by name.
+        """
+        times = np.asarray(times, np.int64)
+        unique, inverse = np.unique(times, return_inverse=True)
+        if not len(channels) or not len(times):
+            return np.empty((len(times), len(channels), *self.spec.grid.shape), np.float32)
+        stacked = self.stack(self.columns(unique, channels), channels)
+        return stacked if np.array_equal(unique, times) else stacked[inverse]
+
+    def statics(self) -> NDArray[np.float32]:
+        """[static, *grid] of the spec's static channels."""
+        fields: FieldsByVariable = {}
+        for source in self.sources:
+            here = [v for v in source.channels["static"].variables if v in self.spec.static.variables]
+            fields |= source.read(here, np.zeros(1, np.int64)) if here else {}
+        if not self.spec.static:
+            return np.empty((0, *self.spec.grid.shape), np.float32)
+        stacked = self.stack({name: field[None] for name, field in fields.items()}, self.spec.static)[0]
+        if not np.isfinite(stacked).all():
+            bad = [name for name, field in zip(self.spec.static.names, stacked, strict=True) if not np.isfinite(field).all()]
+            raise DataError(f"The static fields {', '.join(bad)} have missing values.")
+        return stacked
+
+    def initial_state(self, init_times: Times) -> State:
+        """What a rollout starts from: the prognostic channels at each initial time and the history before it.
+
+        Parameters
+        ----------
+        init_times : Times
+            [trajectory], the newest input time of each.
+        """
+        import torch
+
+        spec = self.spec
+        back = np.arange(1 - spec.history, 1)
+        input_times = spec.step.add(np.asarray(init_times)[:, None], back[None, :], spec.calendar)  # [trajectory, time]
+        fields = self.fields(input_times.ravel(), spec.prognostic).reshape(*input_times.shape, len(spec.prognostic), *spec.grid.shape)
+        older = [self._forcing(np.asarray(init_times), step) for step in range(1 - spec.history, 0)]
+        forcing = np.stack(older, 1) if older else np.empty((len(init_times), 0, len(spec.forcing), *spec.grid.shape), np.float32)
+        return State(fields=torch.from_numpy(fields), forcing=torch.from_numpy(forcing), valid_time=np.asarray(init_times, np.int64))
+
+    def forcings(self, init_times: Times, steps: int) -> Iterator[Tensor]:
+        """Forcing of each step from these initial times on: [trajectory, forcing, *grid], each channel at its declared time."""
+        import torch
+
+        for step in range(steps):
+            yield torch.from_numpy(self._forcing(np.asarray(init_times), step))
+
+    def _forcing(self, init_times: Times, step: int) -> NDArray[np.float32]:
+        spec = self.spec
+        out = np.empty((len(init_times), len(spec.forcing), *spec.grid.shape), np.float32)
+        for at, later in (("input", 0), ("target", 1)):
+            picked = [i for i, channel in enumerate(spec.forcing) if channel.at == at]
+            if picked:
+                times = spec.step.add(init_times, step + later, spec.calendar)
+                out[:, picked] = self.fields(times, Channels(spec.forcing[i] for i in picked))
+        return out
+
+    def period(self, split: str) -> tuple[str, str]:
+        """First and last time of a split, as the config has them."""
+        period = getattr(self.config.splits, split)
+        if period is None:
+            raise ConfigError(f"data.splits.{split} is not given.")
+        return period
+
+    def span(self, period: tuple[str, str]) -> tuple[int, int]:
+        """Positions [first, last + 1) on the common axis that a period covers."""
+        calendar = self.spec.calendar
+        first, last = parse_time(period[0], calendar), parse_end(period[1], calendar)
+        start, stop = np.searchsorted(self.times, [first, last + 1])
+        if start == stop:
+            raise DataError(
+                f"The period {period[0]} … {period[1]} holds none of the data's {len(self.times)} times, "
+                f"which go from {format_time(self.times[0], calendar)} to {format_time(self.times[-1], calendar)}."
+            )
+        return int(start), int(stop)
+
+    def inits(self, period: tuple[str, str], lead_steps: int, at_most: int | None = None) -> Times:
+        """Initial times inside a period whose history and whole lead the data have, evenly spread.
+
+        Raises
+        ------
+        DataError
+            Where there is none.
+        """
+        start, stop = self.span(period)
+        spec = self.spec
+        times = self.times[start:stop]
+        offsets = range(1 - spec.history, lead_steps + 1)
+        whole = np.logical_and.reduce([self.has(spec.step.add(times, k, spec.calendar)) for k in offsets])
+        inside = spec.step.add(times, lead_steps, spec.calendar) <= self.times[stop - 1]
+        found = times[whole & inside]
+        if not len(found):
+            raise DataError(f"No initial time in {period[0]} … {period[1]} has truth for all of its {lead_steps} steps of {spec.step}.")
+        if at_most and len(found) > at_most:
+            found = found[np.linspace(0, len(found) - 1, at_most).round().astype(int)]
+        return found
+
+    def has(self, times: Times) -> NDArray[np.bool_]:
+        """Which of these times the common axis has."""
+        position = np.searchsorted(self.times, times).clip(max=len(self.times) - 1)
+        return self.times[position] == times
+
+    @cached_property
+    def time_chunk(self) -> int:
+        """Most times that one read decodes at least, over all sources."""
+        return max(source.time_chunk for source in self.sources)
+
+    @cached_property
+    def state_bytes(self) -> int:
+        """Memory of one time of all channels with time."""
+        return 4 * len(self.spec.windowed) * int(np.prod(self.spec.grid.shape))
+
+    @cached_property
+    def data_id(self) -> str:
+        """Digest of what the data are: names, units, coordinates and times; never of where they lie or how they are chunked."""
+        identity = {"spec": self.spec.to_json(), "sources": [source.identity() for source in self.sources], "times": [len(self.times)]}
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(self.times).tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> str:
+        """One line for people."""
+        calendar = self.spec.calendar
+        return f"{len(self.times)} times, {format_time(self.times[0], calendar)} … {format_time(self.times[-1], calendar)}; {self.spec.describe()}"
+
+    def _refuse_absent(self, have: Times, wanted: Times, name: str) -> None:
+        position = np.searchsorted(have, wanted).clip(max=len(have) - 1)
+        absent = wanted[have[position] != wanted]
+        if len(absent):
+            calendar = self.spec.calendar
+            raise DataError(
+                f"data.sources.{name} has nothing at {format_times(absent, calendar)}; "
+                f"it goes from {format_time(have[0], calendar)} to {format_time(have[-1], calendar)}, step {self.spec.step}."
+            )
+
+    def _layout(self, channels: Channels) -> list[tuple[str, int, int, Any]]:
+        """Runs of channels of the same variable: (variable, start, stop, which of its column's levels)."""
+        held = {v: source.channels[role] for source in self.sources for role in ROLES for v in source.channels[role].variables}
+        runs: list[tuple[str, int, int, Any]] = []
+        for i, channel in enumerate(channels):
+            own = [c.name for c in held[channel.variable] if c.variable == channel.variable]
+            level = own.index(channel.name)
+            if runs and runs[-1][0] == channel.variable and runs[-1][2] == i:
+                variable, start, _, levels = runs.pop()
+                runs.append((variable, start, i + 1, [*levels, level]))
+            else:
+                runs.append((channel.variable, i, i + 1, [level]))
+        return [(v, a, b, slice(p[0], p[-1] + 1) if p == list(range(p[0], p[-1] + 1)) else p) for v, a, b, p in runs]
+
+
+def open_dataset(config: DataConfig) -> Dataset:
+    """Open every source and join them on their common times.
+
+    Raises
+    ------
+    DataError
+        For what is missing in a source.
+    SpecMismatchError
+        For sources that do not fit together: grids, calendars, times.
+    """
+    stores = {name: open_source(name, source) for name, source in config.sources.items() if source.store != DERIVED}
+    if not stores:
+        raise ConfigError("data.sources has only derived ones: there are no data.")
+    first = next(iter(stores.values()))
+    for name, source in stores.items():
+        if source.grid != first.grid:
+            raise SpecMismatchError(f"data.sources.{name} is on a {source.grid.describe()}, data.sources.{first.name} on a {first.grid.describe()}.")
+    timed = [source for source in stores.values() if source.times is not None]
+    if not timed:
+        raise DataError("No source has times.")
+    calendar = timed[0].calendar or "standard"
+    for source in timed:
+        if source.calendar != calendar:
+            raise SpecMismatchError(f"data.sources.{source.name} has the calendar {source.calendar}, data.sources.{timed[0].name} {calendar}.")
+    times = _common_times(timed, config, calendar)
+    sources: list[Source] = []
+    for name, config_ in config.sources.items():
+        if config_.store == DERIVED:
+            sources.append(open_derived(name, config_, grid=first.grid, step=config.step, calendar=calendar))
+        else:
+            sources.append(stores[name])
+    channels = {role: Channels(c for source in sources for c in source.channels[role]) for role in ROLES}
+    _refuse_repetition(channels)
+    spec = StateSpec(**channels, history=config.history, step=config.step, grid=first.grid, calendar=calendar)
+    return Dataset(config, tuple(sources), spec, times)
+
+
+def _common_times(timed: Sequence[StoreSource], config: DataConfig, calendar: str) -> Times:
+    """Times that all sources have, at the model's step where the data's is finer."""
+    times = timed[0].times
+    assert times is not None
+    for source in timed[1:]:
+        assert source.times is not None
+        common = np.intersect1d(times, source.times, assume_unique=True)
+        if not len(common):
+            raise SpecMismatchError(
+                f"data.sources.{timed[0].name} and data.sources.{source.name} have no time in common: the first has "
+                f"{format_times(times, calendar)}, the second {format_times(source.times, calendar)}."
+            )
+        times = common
+    step = config.step
+    on_step = step.between(np.full_like(times, times[0]), times, calendar) >= 0
+    if not on_step.all():
+        interval = [c.name for source in timed for role in ROLES for c in source.channels[role] if c.kind != "instantaneous"]
+        if interval:
+            raise DataError(
+                f"The data have times between the steps of {step}, and {', '.join(interval[:5])} belong to intervals: taking every "
+                f"n-th would lose what falls between. Give data whose intervals are the step, or leave them out."
+            )
+    return times[on_step]
+
+
+def _refuse_repetition(channels: Mapping[str, Channels]) -> None:
+    """A channel has one role and one source."""
+    seen: dict[str, str] = {}
+    for role, members in channels.items():
+        for name in members.variables:
+            if name in seen:
+                raise ConfigError(f"'{name}' is both {seen[name]} and {role}: a variable has one role, in one source.")
+            seen[name] = role
+

@@ -1,0 +1,165 @@
+"""Forcings and statics that need no file: sunlight, season, time of day, place.
+
+Sunlight by the low-precision ephemeris of the Astronomical Almanac as ECMWF's models use it (Geleyn 1980; the series for the sun's
+ecliptic longitude, the equation of time and the distance), in float64 throughout: days since 2000 in float32 would quantise the
+hour angle to a third of a degree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from credit_ray.config.data import SourceConfig
+from credit_ray.data.source import FieldsByVariable
+from credit_ray.errors import DataError, did_you_mean
+from credit_ray.grid.latlon import LatLonGrid
+from credit_ray.state import ROLES, Channel, Channels
+from credit_ray.times import STANDARD_CALENDARS, Step, Times, fraction_of_year
+
+SOLAR_CONSTANT = 1361.0
+"""Total solar irradiance at one astronomical unit, W m⁻² (Kopp and Lean 2011, rounded)."""
+
+_J2000_SECONDS = 946_728_000  # 2000-01-01 12:00 UTC
+
+Field = NDArray[np.float64]
+
+
+def solar_position(times: Times, calendar: str = "standard") -> tuple[Field, Field, Field]:
+    """Sine of the declination, equation of time (s) and distance (AU) of the sun: three arrays like `times`."""
+    if calendar in STANDARD_CALENDARS:
+        years = (times - _J2000_SECONDS) / 86400 / 365.25
+    else:
+        years = fraction_of_year(times, calendar)  # season of the model's own year
+    anomaly = 6.240041 + 6.283020 * years
+    earth = 1.7535 + 6.283076 * years
+    mean_longitude = 4.8951 + 6.283076 * years
+    longitude = 4.8952 + 6.283320 * years - 0.0075 * np.sin(earth) - 0.0326 * np.cos(earth) - 0.0003 * np.sin(2 * earth) + 0.0002 * np.cos(2 * earth)
+    sine_declination = np.sin(0.409093) * np.sin(longitude)
+    twice = 2 * mean_longitude
+    equation_of_time = (
+        591.8 * np.sin(twice) - 459.4 * np.sin(anomaly) + 39.5 * np.sin(anomaly) * np.cos(twice) - 12.7 * np.sin(2 * twice) - 4.8 * np.sin(2 * anomaly)
+    )
+    distance = 1.0001 - 0.0163 * np.sin(earth) + 0.0037 * np.cos(earth)
+    return sine_declination, equation_of_time, distance
+
+
+def toa_solar_flux(times: Times, grid: LatLonGrid, calendar: str = "standard") -> Field:
+    """Incident solar radiation at the top of the atmosphere at these times: [time, *grid], W m⁻²."""
+    sine, equation, distance = (x[:, None, None] for x in solar_position(times, calendar))
+    latitude, longitude = np.radians(grid.latitude)[:, None], np.radians(grid.longitude)[None, :]
+    day = (np.asarray(times) % 86400)[:, None, None]
+    hour_angle = 2 * np.pi * ((day + equation) / 86400 - 0.5) + longitude
+    zenith = np.sin(latitude) * sine + np.cos(latitude) * np.sqrt(1 - sine**2) * np.cos(hour_angle)
+    return SOLAR_CONSTANT / distance**2 * np.maximum(zenith, 0.0)
+
+
+def daily_mean_solar_flux(times: Times, grid: LatLonGrid, calendar: str = "standard") -> Field:
+    """Its mean over a day, with the sun where it stands at these times: [time, *grid], W m⁻².
+
+    In closed form (Berger 1978): S/(π r²) · (H sin φ sin δ + cos φ cos δ sin H), with H the half-day's length.
+    """
+    sine, _, distance = (x[:, None] for x in solar_position(times, calendar))
+    latitude = np.radians(grid.latitude)[None, :]
+    up, across = np.sin(latitude) * sine, np.cos(latitude) * np.sqrt(1 - sine**2)
+    half_day = np.arccos(np.clip(-up / np.maximum(across, 1e-12), -1, 1))
+    flux = SOLAR_CONSTANT / np.pi / distance**2 * (half_day * up + across * np.sin(half_day))
+    return np.repeat(np.maximum(flux, 0.0)[:, :, None], len(grid.longitude), 2)
+
+
+def mean_solar_flux(times: Times, step: Step, grid: LatLonGrid, calendar: str = "standard") -> Field:
+    """Its mean over (t − Δt, t]: [time, *grid], W m⁻². By trapezoids of at most ten minutes; over whole days, by daily means."""
+    starts = step.add(times, -1, calendar)
+    means = []
+    for start, end in zip(starts.tolist(), np.asarray(times).tolist(), strict=True):
+        span = end - start
+        if span >= 86400:
+            days = np.linspace(start, end, 2 * max(round(span / 86400), 1) + 1)[1::2]
+            means.append(daily_mean_solar_flux(np.rint(days).astype(np.int64), grid, calendar).mean(0))
+        else:
+            at = np.rint(np.linspace(start, end, max(-(-span // 600), 1) + 1)).astype(np.int64)
+            flux = toa_solar_flux(at, grid, calendar)
+            means.append((flux[:-1] + flux[1:]).mean(0) / 2)
+    return np.stack(means)
+
+
+@dataclass(frozen=True)
+class _Derived:
+    units: str
+    compute: Callable[[Times, Step, LatLonGrid, str], Field]
+    kind: Any = "instantaneous"
+    static: bool = False
+
+
+def _seconds_in(times: Times, step: Step, calendar: str) -> Field:
+    return (times - step.add(times, -1, calendar)).astype(np.float64)[:, None, None]
+
+
+def _year_angle(times: Times, calendar: str) -> Field:
+    return 2 * np.pi * fraction_of_year(times, calendar)[:, None, None]
+
+
+def _local_angle(times: Times, grid: LatLonGrid) -> Field:
+    return 2 * np.pi * (np.asarray(times) % 86400 / 86400)[:, None, None] + np.radians(grid.longitude)[None, None, :]
+
+
+_VARIABLES: dict[str, _Derived] = {
+    "rsdt": _Derived("W m-2", lambda t, s, g, c: mean_solar_flux(t, s, g, c), kind="mean"),
+    "tisr": _Derived("J m-2", lambda t, s, g, c: mean_solar_flux(t, s, g, c) * _seconds_in(t, s, c), kind="accumulated"),
+    "cos_day_of_year": _Derived("1", lambda t, s, g, c: np.cos(_year_angle(t, c))),
+    "sin_day_of_year": _Derived("1", lambda t, s, g, c: np.sin(_year_angle(t, c))),
+    "cos_local_time": _Derived("1", lambda t, s, g, c: np.cos(_local_angle(t, g))),
+    "sin_local_time": _Derived("1", lambda t, s, g, c: np.sin(_local_angle(t, g))),
+    "sin_latitude": _Derived("1", lambda t, s, g, c: np.sin(np.radians(g.latitude))[None, :, None], static=True),
+    "cos_latitude": _Derived("1", lambda t, s, g, c: np.cos(np.radians(g.latitude))[None, :, None], static=True),
+    "sin_longitude": _Derived("1", lambda t, s, g, c: np.sin(np.radians(g.longitude))[None, None, :], static=True),
+    "cos_longitude": _Derived("1", lambda t, s, g, c: np.cos(np.radians(g.longitude))[None, None, :], static=True),
+}
+
+
+@dataclass(frozen=True)
+class DerivedSource:
+    """Computes what it is asked for, at any time, on the grid of the sources beside it."""
+
+    name: str
+    channels: Mapping[str, Channels]
+    grid: LatLonGrid
+    step: Step
+    calendar: str
+    times: None = None
+    time_chunk: int = 1
+
+    def read(self, variables: Sequence[str], times: Times) -> FieldsByVariable:
+        fields = {}
+        for variable in variables:
+            derived = _VARIABLES[variable]
+            values = derived.compute(times, self.step, self.grid, self.calendar)
+            shape = self.grid.shape if derived.static else (len(times), *self.grid.shape)
+            fields[variable] = np.ascontiguousarray(np.broadcast_to(values[0] if derived.static else values, shape), np.float32)
+        return fields
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"derived": {role: [c.to_json() for c in channels] for role, channels in self.channels.items()}}
+
+
+def open_derived(name: str, config: SourceConfig, *, grid: LatLonGrid, step: Step, calendar: str) -> DerivedSource:
+    """Check that what is asked for can be computed.
+
+    Raises
+    ------
+    DataError
+        For a name that can't, or one in the wrong role; lists those that can.
+    """
+    channels: dict[str, Channels] = {role: Channels() for role in ROLES}
+    for role in ("forcing", "static"):
+        possible = {n for n, d in _VARIABLES.items() if d.static == (role == "static")}
+        for variable in getattr(config, role):
+            if variable not in possible:
+                raise DataError(f"data.sources.{name}: no {role} '{variable}' can be derived.{did_you_mean(variable, possible)}")
+            known = _VARIABLES[variable]
+            channels[role] += [Channel(variable=variable, units=known.units, kind=known.kind, at=config.at)]
+    return DerivedSource(name, channels, grid, step, calendar)
