@@ -1,7 +1,7 @@
 """Geometry of the sphere: grids and their exact cell areas, padding across the poles, spherical harmonics.
 
 * `latlon.LatLonGrid`: coordinates, areas, topology of a latitude–longitude grid; `latlon.EARTH_RADIUS_M`.
-* `gaussian.gauss_legendre`: nodes and weights of Gaussian latitudes.
+* `gaussian.gauss_legendre`: nodes and weights of Gaussian latitudes; `legendre`: the tables of spectral transforms.
 * `padding.SphericalPadding`, `padding.spherical_pad` (torch): what lies beyond the edges of a rectangle of the sphere.
 * `harmonics.SphericalHarmonics` (torch): spectral transforms, derivatives and winds on the sphere.
 """
