@@ -44,6 +44,10 @@ class Source(Protocol):
         """What the data are, wherever they lie: names, units, coordinates, times."""
         ...
 
+    def fingerprint(self) -> str:
+        """Changes when the data are written to, as far as that shows without reading them."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Located:
@@ -135,6 +139,9 @@ class StoreSource:
             "calendar": self.calendar,
             "times": None if self.times is None else [int(self.times[0]), int(self.times[-1]), len(self.times)],
         }
+
+    def fingerprint(self) -> str:
+        return self.store.fingerprint()
 
 
 def open_source(name: str, config: SourceConfig) -> StoreSource:

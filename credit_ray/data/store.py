@@ -7,6 +7,7 @@ file systems with event loops do not survive a fork or a pickle.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -59,6 +60,10 @@ class Store(Protocol):
         """Of the whole store."""
         ...
 
+    def fingerprint(self) -> str:
+        """Changes when the store is written to, as far as that shows without reading it: sizes and times of local files."""
+        ...
+
 
 def open_store(url: str, storage_options: Mapping[str, Any] | None = None) -> Store:
     """Open a Zarr store (v2 or v3, any fsspec URL), a NetCDF file, or a glob of NetCDF files.
@@ -106,6 +111,12 @@ class ZarrStore:
 
     def attributes(self) -> Mapping[str, Any]:
         return dict(self._group.attrs)
+
+    def fingerprint(self) -> str:
+        if "://" not in self.url:
+            return _files_fingerprint(sorted(path for path in Path(self.url).rglob("*") if path.is_file()))
+        described = {name: array.metadata.to_dict() for name, array in self._arrays.items()}
+        return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _zarr_info(url: str, name: str, array: Any) -> ArrayInfo:
@@ -177,6 +188,9 @@ class NetCDFStore:
     def attributes(self) -> Mapping[str, Any]:
         return dict(self._files[0].attrs)
 
+    def fingerprint(self) -> str:
+        return _files_fingerprint([Path(path) for path in self._paths])
+
 
 def _orthogonal(variable: Any, index: Index) -> NDArray[Any]:
     """Values of an xarray Variable, which indexes each dimension by itself."""
@@ -197,6 +211,14 @@ def _open_netcdf(path: str) -> Any:
 def cached_store(url: str, options: str) -> Store:
     """The same open store for all reads of a process, since opening costs more than reading a slab; `options` as JSON."""
     return open_store(url, json.loads(options))
+
+
+def _files_fingerprint(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        status = path.stat()
+        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _must_exist(path: str) -> None:

@@ -1,0 +1,260 @@
+"""Mean, deviation, one-step change, climatology, mask and identity of the training period, in one pass.
+
+The pass is a map over runs of times and a sum: in this process where the data are small, by Ray tasks where they are not, with the same
+result to the last bit, since the runs and the order of the sum are fixed. It is kept on disk by a key that says what it depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from credit_ray.config.experiment import Experiment
+from credit_ray.data.dataset import Dataset, open_dataset
+from credit_ray.data.moments import Moments, Partial, content_hash
+from credit_ray.data.plan import Segments, cut_runs
+from credit_ray.state import Channels
+from credit_ray.times import Times, month_of_year
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+_FORMAT = 1
+_LOCAL_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Of the training period.
+
+    Parameters
+    ----------
+    mean, std, low, high : dict of str to float
+        By channel name, statics included.
+    change_std : dict of str to float
+        Deviation of the one-step change, by output channel.
+    climatology : array [group, outputs, *grid]
+        Mean of the outputs, one group, or one for each calendar month; NaN where a variable does not exist.
+    mask : dict of str to array [*grid]
+        Where a channel is never missing; only of channels that sometimes are.
+    content : str
+        Identity of the decoded values.
+    key : str
+        What all this depends on.
+    """
+
+    mean: dict[str, float]
+    std: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
+    change_std: dict[str, float]
+    climatology: NDArray[np.float32]
+    mask: dict[str, NDArray[np.bool_]]
+    content: str
+    key: str
+
+    @property
+    def masked(self) -> bool:
+        """Whether some channel does not exist everywhere."""
+        return bool(self.mask)
+
+    def mask_of(self, channels: Channels) -> NDArray[np.bool_]:
+        """[channel, *grid], False where a channel does not exist."""
+        everywhere = np.ones(self.climatology.shape[2:], bool)
+        return np.stack([self.mask.get(name, everywhere) for name in channels.names])
+
+
+def compute_statistics(
+    dataset: Dataset, *, slab_bytes: int, reader: str = "auto", readers: int | None = None, progress: Progress | None = None
+) -> Statistics:
+    """One pass over the training period.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its config says period and climatology.
+    slab_bytes : int
+        Memory of one run of times.
+    reader : {"auto", "local", "ray"}
+        Who reads; `auto`: Ray tasks above 2 GB.
+    readers : int, optional
+        Reading tasks at a time.
+    progress : callable, optional
+        Called with (runs done, runs in all).
+    """
+    start, stop = dataset.span(dataset.period("train"))
+    times = dataset.times[start:stop]
+    adjacent = dataset.spec.step.between(times[:-1], times[1:], dataset.spec.calendar) == 1
+    runs = _runs(Segments.of(start, adjacent), dataset, slab_bytes)
+    read = _by_ray if reader == "ray" or (reader == "auto" and len(times) * dataset.state_bytes > _LOCAL_BYTES) else _in_process
+    partials: list[Partial] = []
+    for done, partial in enumerate(read(dataset, runs, readers), 1):
+        partials = [reduce(add, [*partials, partial])]
+        if progress:
+            progress(done, len(runs))
+    return _statistics(dataset, partials[0])
+
+
+def _runs(segments: Segments, dataset: Dataset, slab_bytes: int) -> list[tuple[int, int, int]]:
+    """(first, last + 1, last read + 1): each run owns its times and reads one more, for the last difference, inside its segment."""
+    states = max(slab_bytes // dataset.state_bytes, 2)
+    first, count = cut_runs(segments, 1, states - 1, dataset.time_chunk, 1)
+    last = segments.stop[np.searchsorted(segments.stop, first, side="right")]
+    return [(int(a), int(a + n), int(min(a + n + 1, z))) for a, n, z in zip(first, count, last, strict=True)]
+
+
+def _partial(dataset: Dataset, run: tuple[int, int, int]) -> Partial:
+    first, stop, read = run
+    spec, outputs = dataset.spec, len(dataset.spec.outputs)
+    times = dataset.times[first:read]
+    columns = dataset.columns(times, spec.windowed)
+    values = dataset.stack(columns, spec.windowed)  # [time, channel, *grid]
+    own = values[: stop - first]
+    groups = climatology_group(dataset.config.climatology, times[: len(own)], spec.calendar)
+    total = np.zeros((climatology_groups(dataset.config.climatology), outputs, *spec.grid.shape))
+    np.add.at(total, groups, own[:, :outputs])
+    return Partial(
+        state=Moments.of(own),
+        change=Moments.of(np.diff(values[:, :outputs], axis=0)),
+        climatology_sum=total,
+        climatology_count=np.bincount(groups, minlength=len(total)).astype(np.float64),
+        missing=np.isnan(own).any(0),
+        content=content_hash({name: column[: len(own)] for name, column in columns.items()}, times[: len(own)]),
+    )
+
+
+def _in_process(dataset: Dataset, runs: Sequence[tuple[int, int, int]], readers: int | None) -> Iterator[Partial]:
+    return (_partial(dataset, run) for run in runs)
+
+
+def _by_ray(dataset: Dataset, runs: Sequence[tuple[int, int, int]], readers: int | None) -> Iterator[Partial]:
+    """Partials by Ray tasks, at most so many at a time, in the order of the runs."""
+    import ray
+
+    task = ray.remote(num_cpus=1, max_retries=3)(_partial)
+    shared = ray.put(dataset)
+    at_once = readers or max(int(ray.available_resources().get("CPU", 1)), 1)
+    waiting: deque[Any] = deque()
+    for run in runs:
+        waiting.append(task.remote(shared, run))
+        if len(waiting) > at_once:
+            yield ray.get(waiting.popleft())
+    while waiting:
+        yield ray.get(waiting.popleft())
+
+
+def _statistics(dataset: Dataset, total: Partial) -> Statistics:
+    spec = dataset.spec
+    static = Moments.of(dataset.statics()[None])
+    names = (*spec.windowed.names, *spec.static.names)
+
+    def by_name(values: NDArray[np.float64], fixed: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(names, map(float, (*values, *fixed)), strict=True))
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        climatology = total.climatology_sum / total.climatology_count[:, None, None, None]
+    masked = {n: ~m for n, m in zip(spec.windowed.names, total.missing, strict=True) if m.any()}
+    for name, valid in masked.items():
+        log.info("%s exists at %d of %d places; elsewhere it is masked.", name, valid.sum(), valid.size)
+    return Statistics(
+        mean=by_name(total.state.mean, static.mean),
+        std=by_name(total.state.std, static.std),
+        low=by_name(total.state.low, static.low),
+        high=by_name(total.state.high, static.high),
+        change_std=dict(zip(spec.outputs.names, map(float, total.change.std), strict=True)),
+        climatology=climatology.astype(np.float32),
+        mask=masked,
+        content=f"{total.content:032x}",
+        key=statistics_key(dataset),
+    )
+
+
+def climatology_groups(grouping: str) -> int:
+    """How many means a climatology has."""
+    return 12 if grouping == "monthly" else 1
+
+
+def climatology_group(grouping: str, times: Times, calendar: str) -> NDArray[np.int64]:
+    """Which of a climatology's means belongs to each time."""
+    return month_of_year(times, calendar) if grouping == "monthly" else np.zeros(len(times), np.int64)
+
+
+def statistics_key(dataset: Dataset) -> str:
+    """Digest of all that the statistics depend on: the data, as far as that shows without reading them, and the training period."""
+    depends = [_FORMAT, dataset.data_id, [s.fingerprint() for s in dataset.sources], dataset.period("train"), dataset.config.climatology]
+    return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+
+
+def cached_statistics(experiment: Experiment, dataset: Dataset, progress: Progress | None = None) -> Statistics:
+    """The statistics of an experiment's training period: from `<output>/statistics`, or computed and kept there."""
+    key = statistics_key(dataset)
+    path = Path(experiment.output) / "statistics" / f"{key[:24]}.npz"
+    if path.exists():
+        return _load(path)
+    log.info("Statistics of %s … %s", *dataset.period("train"))
+    readers = experiment.resources.readers
+    found = compute_statistics(
+        dataset,
+        slab_bytes=experiment.data.ingest.slab_bytes,
+        reader=experiment.data.ingest.reader,
+        readers=None if readers == "auto" else readers,
+        progress=progress,
+    )
+    _save(found, path)
+    return found
+
+
+def _save(statistics: Statistics, path: Path) -> None:
+    """All or nothing: a reader never sees half a file."""
+    scalars = {name: getattr(statistics, name) for name in ("mean", "std", "low", "high", "change_std", "content", "key")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
+    with os.fdopen(handle, "wb") as file:
+        masks = {f"mask/{name}": mask for name, mask in statistics.mask.items()}
+        np.savez_compressed(file, scalars=np.array(json.dumps(scalars)), climatology=statistics.climatology, **masks)  # type: ignore[arg-type]
+    os.replace(temporary, path)
+
+
+def _load(path: Path) -> Statistics:
+    with np.load(path, allow_pickle=False) as file:
+        masks = {name.removeprefix("mask/"): file[name] for name in file.files if name.startswith("mask/")}
+        return Statistics(**json.loads(str(file["scalars"])), climatology=file["climatology"], mask=masks)
+
+
+@dataclass(frozen=True)
+class StatisticsResult:
+    """What `credit-ray data statistics` reports."""
+
+    channels: dict[str, dict[str, float]]
+    content: str
+    key: str
+
+    def __str__(self) -> str:
+        width = max(map(len, self.channels))
+        lines = [f"{'channel':{width}}  {'mean':>12} {'std':>12} {'low':>12} {'high':>12} {'change std':>12}"]
+        for name, row in self.channels.items():
+            cells = " ".join(f"{row[k]:12.5g}" if k in row else " " * 12 for k in ("mean", "std", "low", "high", "change_std"))
+            lines.append(f"{name:{width}}  {cells}")
+        return "\n".join([*lines, f"content {self.content}, key {self.key[:24]}"])
+
+
+def run_statistics(experiment: Experiment, progress: Progress | None = None) -> StatisticsResult:
+    """Compute, or find, the statistics of an experiment."""
+    found = cached_statistics(experiment, open_dataset(experiment.data), progress)
+    kinds = ("mean", "std", "low", "high", "change_std")
+    channels = {name: {k: getattr(found, k)[name] for k in kinds if name in getattr(found, k)} for name in found.mean}
+    return StatisticsResult(channels, found.content, found.key)
