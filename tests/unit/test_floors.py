@@ -104,7 +104,7 @@ IMPORTS = [
 
 def part_of(module: str) -> str:
     """`credit_ray.data.plan` → `data`; the package itself → ``."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def loads(found: Import) -> str | None:
