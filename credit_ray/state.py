@@ -310,6 +310,10 @@ class State:
         past = torch.cat([self.forcing, forcing[:, None]], 1)[:, 1:]
         return replace(self, fields=fields, forcing=past, valid_time=valid_time, carries=tuple(carries))
 
+    def to(self, device: Any) -> State:
+        """On another device."""
+        return replace(self, fields=self.fields.to(device), forcing=self.forcing.to(device))
+
     def detach(self) -> State:
         """Cut from the graph that made it."""
         return replace(self, fields=self.fields.detach(), forcing=self.forcing.detach())

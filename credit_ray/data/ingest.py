@@ -81,6 +81,13 @@ def configure_ray_data() -> None:
     context.execution_no_progress_timeout_s = -1  # type: ignore[attr-defined]  # read by 2.60, absent from its stubs
 
 
+def in_order() -> Any:
+    """Ray Data's execution options under which row i reaches rank i mod world."""
+    from ray.data import ExecutionOptions
+
+    return ExecutionOptions(preserve_order=True)
+
+
 def received_slabs(batches: Iterator[Mapping[str, Any]]) -> SlabStream:
     """Slabs of one rank from a Ray data iterator that yields one block a batch."""
     for batch in batches:

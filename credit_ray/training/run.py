@@ -1,0 +1,269 @@
+"""The driver of a training: from a config to a registered model."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from credit_ray.cluster import has_gpus, ray_session
+from credit_ray.config.experiment import Experiment
+from credit_ray.data.dataset import Dataset, open_dataset
+from credit_ray.data.plan import Plan
+from credit_ray.data.plan_report import training_plan, training_steps
+from credit_ray.data.statistics import Statistics, cached_statistics
+from credit_ray.errors import ClusterError, CreditRayError, TrainingError
+from credit_ray.times import Times
+
+log = logging.getLogger(__name__)
+
+Resume = Literal["auto", "never"]
+
+_LARGEST_RAY_SLAB = 500_000_000
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained, registered model.
+
+    Parameters
+    ----------
+    name, version, alias : str
+        In the registry.
+    package : str
+        Folder of the model package.
+    run_id, run_directory, tracking_uri : str
+        Where all about it is recorded.
+    steps : int
+        Optimiser steps.
+    score : float or None
+        Validation RMSE relative to persistence, mean over channels and leads.
+    seconds : float
+        From the first worker to the last checkpoint.
+    """
+
+    name: str
+    version: str
+    alias: str
+    package: str
+    run_id: str
+    run_directory: str
+    tracking_uri: str
+    steps: int
+    score: float | None
+    seconds: float
+
+    def __str__(self) -> str:
+        score = f", validation RMSE {self.score:.3f} of persistence" if self.score is not None else ""
+        return (
+            f"Trained {self.name} version {self.version} (alias {self.alias}): {self.steps} steps in {self.seconds:.0f} s{score}.\n"
+            f"  model package   {self.package}\n"
+            f"  MLflow          mlflow ui --backend-store-uri {self.tracking_uri}\n"
+            f"  model card      credit-ray models card {self.name}@{self.alias} --tracking-uri {self.tracking_uri}"
+        )
+
+
+def run_training(experiment: Experiment, *, resume: Resume = "auto", parent_run: str | None = None, callbacks: tuple[Any, ...] = ()) -> TrainResult:
+    """Train a model, and register it.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The config.
+    resume : {"auto", "never"}
+        `auto` goes on with the newest unfinished run of the same science: the config without resources, output and tracking.
+    parent_run : str, optional
+        MLflow run that this one belongs to.
+    callbacks : tuple
+        Of Ray Train, for a search that watches its trials.
+
+    Raises
+    ------
+    CreditRayError
+        For what is wrong with config, data or cluster, before anything starts where possible.
+    """
+    from credit_ray.tracking.runs import start_run
+
+    dataset = open_dataset(experiment.data)
+    plan = training_plan(experiment, dataset)
+    statistics = cached_statistics(experiment, dataset)
+    _try_one_step(experiment, dataset, statistics)
+    inits, lead = validation_inits(experiment, dataset, plan)
+    with start_run(experiment, stage="train", dataset=dataset, statistics=statistics, resume=resume, parent=parent_run) as run:
+        started = time.monotonic()
+        with ray_session(experiment.resources):
+            folder, metrics = _fit(experiment, dataset, plan, statistics, inits, lead, run, callbacks)
+        package = Path(run.directory) / "package"
+        if package.exists():
+            shutil.rmtree(package)
+        shutil.move(folder, package)
+        version = run.register(package, metrics=metrics)
+    return TrainResult(
+        name=experiment.model_name,
+        version=version,
+        alias=experiment.registry.alias,
+        package=str(package),
+        run_id=run.run_id,
+        run_directory=str(run.directory),
+        tracking_uri=run.tracking_uri,
+        steps=int(metrics["global_step"]),
+        score=metrics.get("validation/score"),
+        seconds=time.monotonic() - started,
+    )
+
+
+def validation_inits(experiment: Experiment, dataset: Dataset, plan: Plan) -> tuple[Times, int]:
+    """Initial times to validate from, and how many steps; none without a validation period."""
+    config = experiment.training.validation
+    longest = max(times for _, times in plan.stages) - dataset.spec.history
+    lead = dataset.spec.step.count_in(config.lead) if config.lead else longest
+    if experiment.data.splits.validation is None:
+        return np.empty(0, np.int64), lead
+    return dataset.inits(dataset.period("validation"), lead, config.inits), lead
+
+
+def _try_one_step(experiment: Experiment, dataset: Dataset, statistics: Statistics) -> None:
+    """Build the model and step once from real data, so that what can't work fails here and not on a cluster."""
+    import torch
+
+    from credit_ray.training.loop import build_loss, new_stepper
+
+    stepper = new_stepper(experiment, dataset, statistics).eval()
+    build_loss(experiment, stepper)
+    first = dataset.inits(dataset.period("train"), 1, 1)
+    with torch.inference_mode():
+        stepper.step(stepper.start(dataset.initial_state(first)), next(iter(dataset.forcings(first, 1))))
+
+
+def _fit(
+    experiment: Experiment,
+    dataset: Dataset,
+    plan: Plan,
+    statistics: Statistics,
+    inits: Times,
+    lead: int,
+    run: Any,
+    callbacks: tuple[Any, ...],
+) -> tuple[str, dict[str, Any]]:
+    """Run the workers to the end; gives the best package's folder and that checkpoint's metrics."""
+    import ray.train
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    from credit_ray.data.ingest import configure_ray_data, in_order, ray_slabs
+    from credit_ray.training.checkpoint import PACKAGE, RAY_RUN, newest_step
+    from credit_ray.training.loop import Job, train_worker
+    from credit_ray.training.progress import shown_progress
+
+    resources, config = experiment.resources, experiment.training
+    total, reader = training_steps(experiment, plan), _reader(experiment, dataset, plan)
+    gpus = (1.0 if has_gpus() else 0.0) if resources.gpus_per_worker == "auto" else resources.gpus_per_worker
+    readers = None if resources.readers == "auto" else resources.readers
+    directory, epochs = str(run.directory), plan.locate(total - 1)[0] + 1
+    datasets = {}
+    if reader == "ray":
+        configure_ray_data()
+        workers = resources.workers
+        datasets["train"] = lambda: ray_slabs(dataset, plan.rows(workers, newest_step(directory), epochs), readers=readers)
+    with shown_progress(total) as board:
+        job = Job(
+            experiment=experiment,
+            dataset=dataset,
+            statistics=statistics,
+            reader=reader,
+            validation_inits=inits,
+            validation_lead=lead,
+            run_id=run.run_id,
+            run_directory=directory,
+            tracking_uri=run.tracking_uri,
+            lineage=run.lineage,
+            board=board,
+        )
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config=job,
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=resources.workers, use_gpu=gpus > 0, resources_per_worker={"CPU": _cpus(experiment)} | ({"GPU": gpus} if gpus else {})
+            ),
+            run_config=ray.train.RunConfig(
+                name=RAY_RUN,
+                storage_path=directory,
+                failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+                checkpoint_config=ray.train.CheckpointConfig(
+                    num_to_keep=config.checkpoint.keep,
+                    checkpoint_score_attribute="validation/score" if len(inits) else None,
+                    checkpoint_score_order="min",
+                ),
+                callbacks=list(callbacks),
+            ),
+            datasets=datasets,
+            dataset_config=ray.train.DataConfig(execution_options=in_order()),
+        )
+        try:
+            result = trainer.fit()
+        except WorkerGroupError as error:
+            raise _the_cause(error) from error
+        except ControllerError as error:
+            raise ClusterError(f"Ray Train could not run its workers: {error}") from error
+    scored = [(c, m) for c, m in result.best_checkpoints or [] if "validation/score" in m]
+    if scored:
+        checkpoint, metrics = min(scored, key=lambda pair: pair[1]["validation/score"])
+    else:
+        checkpoint, metrics = result.checkpoint, result.metrics
+    with checkpoint.as_directory() as folder:
+        kept = Path(directory) / "package.new"
+        shutil.copytree(Path(folder) / PACKAGE, kept, dirs_exist_ok=True)
+    return str(kept), dict(metrics)
+
+
+def _the_cause(error: Any) -> CreditRayError:
+    """The error that a user can act on, out of Ray's account of which worker died of what."""
+    for rank, failure in error.worker_failures.items():
+        cause = getattr(failure, "_base_exc", failure)
+        while cause is not None:
+            if isinstance(cause, CreditRayError):
+                return cause
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        log.debug("Worker %s: %s", rank, failure)
+    rank, failure = next(iter(error.worker_failures.items()))
+    return TrainingError(f"Worker {rank} failed, and so did its restarts: {failure}")
+
+
+def _reader(experiment: Experiment, dataset: Dataset, plan: Plan) -> str:
+    """Who reads: as configured, else Ray unless slabs are too large for the object store or no CPU is left."""
+    asked, resources = experiment.data.ingest.reader, experiment.resources
+    largest = max(slab.states for lane in plan.order(0) for slab in lane.slabs) * dataset.state_bytes
+    free = _free_cpus() - resources.workers * _cpus(experiment)
+    if asked == "ray" and free < 1:
+        raise ClusterError(
+            f"data.ingest.reader is 'ray', but {resources.workers} workers with {_cpus(experiment):g} CPUs each leave {free:g} to read with: "
+            f"training would wait for ever. Lower resources.cpus_per_worker, or say data.ingest.reader: local."
+        )
+    if asked != "auto":
+        return asked
+    if largest > _LARGEST_RAY_SLAB:
+        log.info("Reading in the training processes: slabs of %.0f MB are large for the object store.", largest / 1e6)
+        return "local"
+    if free < 1:
+        log.info("Reading in the training processes: the workers leave no CPU to read with.")
+        return "local"
+    return "ray"
+
+
+def _cpus(experiment: Experiment) -> float:
+    asked = experiment.resources.cpus_per_worker
+    return 1.0 if asked == "auto" else asked
+
+
+def _free_cpus() -> float:
+    import ray
+
+    return ray.cluster_resources().get("CPU", 0)
+
+
+__all__ = ["Resume", "TrainResult", "run_training"]

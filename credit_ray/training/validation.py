@@ -1,0 +1,98 @@
+"""Rollouts from the validation period, scored as forecasts are: area-weighted, by lead, against persistence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from credit_ray.data.dataset import Dataset
+from credit_ray.stepper import Stepper
+from credit_ray.times import Step, Times
+from credit_ray.training.parallel import Workers
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of a set of rollouts.
+
+    Parameters
+    ----------
+    rmse, persistence : Tensor
+        [lead, outputs], area-weighted, physical units; of the model, and of leaving the prognostic fields as they are.
+    names : tuple of str
+        Of the outputs.
+    prognostic : int
+        How many of them can persist.
+    step : Step
+        Of the leads.
+    """
+
+    rmse: Tensor
+    persistence: Tensor
+    names: tuple[str, ...]
+    prognostic: int
+    step: Step
+
+    @property
+    def score(self) -> float:
+        """Mean over leads and prognostic channels of RMSE relative to persistence: below 1 is skill, lower is better."""
+        ratio = self.rmse[:, : self.prognostic] / self.persistence[:, : self.prognostic]
+        return float(ratio[torch.isfinite(ratio)].mean())
+
+    def metrics(self) -> dict[str, float]:
+        """For the log: the score, and each channel's RMSE at the first and the last lead."""
+        found = {"validation/score": self.score}
+        for lead in sorted({0, len(self.rmse) - 1}):
+            label = _lead_label(self.step, lead + 1)
+            found |= {f"validation/rmse_{label}/{name}": float(value) for name, value in zip(self.names, self.rmse[lead], strict=True)}
+        return found
+
+
+def _lead_label(step: Step, count: int) -> str:
+    return f"{step.seconds * count // 3600}h" if step.fixed and step.seconds % 3600 == 0 else f"{count}steps"
+
+
+@torch.inference_mode()
+def validate(stepper: Stepper, dataset: Dataset, init_times: Times, lead_steps: int, workers: Workers, batch_size: int) -> Scores:
+    """Roll out from each initial time and compare with the data; workers share the initial times.
+
+    Parameters
+    ----------
+    init_times : Times
+        All of them, the same on each worker.
+    batch_size : int
+        Trajectories at a time.
+    """
+    spec, device = stepper.spec, workers.device
+    outputs = spec.outputs
+    weights = torch.from_numpy(spec.grid.area_weights()).to(device)
+    if (mask := stepper.normalizer.output_mask) is not None:
+        weights = weights * mask
+    weights = weights.expand(len(outputs), *spec.grid.shape)
+    weights = weights / weights.sum((-2, -1), keepdim=True)
+    sums = torch.zeros(2, lead_steps, len(outputs), dtype=torch.float64, device=device)
+    mine = init_times[workers.rank :: workers.world]
+    for begin in range(0, len(mine), batch_size):
+        times = mine[begin : begin + batch_size]
+        state = stepper.start(dataset.initial_state(times).to(device))
+        first = state.fields[:, -1]
+        forcings = (forcing.to(device) for forcing in dataset.forcings(times, lead_steps))
+        for lead, result in enumerate(stepper.rollout(state, forcings)):
+            truth = torch.from_numpy(dataset.fields(spec.step.add(times, lead + 1, spec.calendar), outputs)).to(device)
+            sums[0, lead] += _weighted_square(result.outputs - truth, weights)
+            still = torch.full_like(truth, np.nan)
+            still[:, : first.shape[1]] = first
+            sums[1, lead] += _weighted_square(still - truth, weights)
+    rmse, persistence = (workers.sum_(sums) / len(init_times)).sqrt().cpu()
+    return Scores(rmse, persistence, outputs.names, len(spec.prognostic), spec.step)
+
+
+def _weighted_square(error: Tensor, weights: Tensor) -> Tensor:
+    """Sum over trajectories of the weighted mean square: [trajectory, outputs, *grid] → [outputs]; places without weight do not count."""
+    square = torch.where(weights > 0, error.double() ** 2, 0.0)
+    return (square * weights).sum((0, -2, -1))
+
+
