@@ -2,61 +2,71 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from credit_ray.config.section import Section, validated_arguments
+from credit_ray.config.section import Section, argument_types, validated_arguments
+from credit_ray.errors import ConfigError
 from credit_ray.registry import Registry, constraints, losses, networks
 
 
-class _Registered(Section):
+class Registered(Section):
     """A section whose further keys are the arguments of the registered class that it names."""
 
     model_config = ConfigDict(extra="allow")
+    registry: ClassVar[Registry]
+    selector: ClassVar[str]
+    """The key whose value is the registered name."""
 
-    def given(self) -> dict[str, Any]:
-        """The further keys, as written."""
-        return dict(self.__pydantic_extra__ or {})
+    @classmethod
+    def further_keys(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Name → type of the keys that a section as given may have beside its fields; none where its class is unknown."""
+        default = cls.model_fields[cls.selector].default
+        try:
+            return argument_types(cls.registry, given.get(cls.selector, default))
+        except ConfigError:
+            return {}
 
-    def _validate_against(self, registry: Registry, name: str) -> None:
-        validated_arguments(registry, name, self.given())
+    @property
+    def arguments(self) -> Any:
+        """The arguments, as the registered class's own data class."""
+        return self._validated()
+
+    def _validated(self) -> Any:
+        return validated_arguments(self.registry, getattr(self, self.selector), dict(self.__pydantic_extra__ or {}))
+
+    @model_validator(mode="after")
+    def _arguments_are_those_of_the_class(self) -> Self:
+        self._validated()
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_all_arguments(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Defaults included: two configs that mean the same are written, and hashed, the same.
+        return {**fields(self), **asdict(self.arguments)}
 
 
-class ModelConfig(_Registered):
+class ModelConfig(Registered):
     """The network; further keys are its own arguments."""
 
+    registry = networks
+    selector = "network"
     network: str = "unet"
     """Name of a registered network."""
     residual: bool = True
     """Predict the one-step change of the prognostic channels, in units of its standard deviation, instead of their next value."""
 
-    @model_validator(mode="after")
-    def _arguments_are_the_networks(self) -> Self:
-        self._validate_against(networks, self.network)
-        return self
 
-    @property
-    def arguments(self) -> Any:
-        """The network's arguments, as its own data class."""
-        return validated_arguments(networks, self.network, self.given())
-
-
-class ConstraintConfig(_Registered):
+class ConstraintConfig(Registered):
     """One constraint; further keys are its own arguments."""
 
+    registry = constraints
+    selector = "kind"
     kind: str
     """Name of a registered constraint."""
-
-    @model_validator(mode="after")
-    def _arguments_are_the_constraints(self) -> Self:
-        self._validate_against(constraints, self.kind)
-        return self
-
-    @property
-    def arguments(self) -> Any:
-        """The constraint's arguments, as its own data class."""
-        return validated_arguments(constraints, self.kind, self.given())
 
 
 class LossWeights(Section):
@@ -68,20 +78,12 @@ class LossWeights(Section):
     """Weight by variable or channel name; 1 for the others."""
 
 
-class LossConfig(_Registered):
+class LossConfig(Registered):
     """The loss; further keys are its own arguments."""
 
+    registry = losses
+    selector = "kind"
     kind: str = "mse"
     """Name of a registered loss."""
     weights: LossWeights = Field(default_factory=LossWeights)
     """Weights by place and channel."""
-
-    @model_validator(mode="after")
-    def _arguments_are_the_losses(self) -> Self:
-        self._validate_against(losses, self.kind)
-        return self
-
-    @property
-    def arguments(self) -> Any:
-        """The loss's arguments, as its own data class."""
-        return validated_arguments(losses, self.kind, self.given())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from typing import Any
+from dataclasses import is_dataclass
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
@@ -17,17 +17,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
 
+def argument_types(registry: Registry, name: str) -> dict[str, Any]:
+    """Name → type of the arguments of a registered class.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, with the nearest known one.
+    """
+    cls = registry.arguments(name)
+    if not is_dataclass(cls):
+        raise ConfigError(f"The arguments of the {registry.kind} '{name}' are no data class: {cls!r}.")
+    return get_type_hints(cls, include_extras=True)
+
+
 def validated_arguments(registry: Registry, name: str, given: dict[str, Any]) -> Any:
     """The argument data class of a registered name, from plain values.
 
     Unknown and ill-typed arguments end in a pydantic error whose location is the argument, so that the loader can point at its line.
     """
     try:
-        cls = registry.arguments(name)
+        types = argument_types(registry, name)
     except ConfigError as error:
         raise ValueError(str(error)) from None
-    if not is_dataclass(cls):
-        raise ValueError(f"the arguments of the {registry.kind} '{name}' are no data class: {cls!r}")
-    types = {f.name: (Any, Field(default=None)) for f in fields(cls)}
-    create_model(f"{name} arguments", __config__=ConfigDict(extra="forbid"), **types).model_validate(given)  # type: ignore[call-overload]
-    return TypeAdapter(cls).validate_python(given)
+    keys: dict[str, Any] = {key: (Any, Field(default=None)) for key in types}
+    create_model(f"{name} arguments", __config__=ConfigDict(extra="forbid"), **keys).model_validate(given)
+    return TypeAdapter(registry.arguments(name)).validate_python(given)
