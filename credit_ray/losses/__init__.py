@@ -1,0 +1,1 @@
+"""What a forecast is judged by in training; one file per family."""
