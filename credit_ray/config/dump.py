@@ -1,0 +1,85 @@
+"""An experiment written out: as YAML, as flat keys, as the digests by which runs are told apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from credit_ray.config.experiment import Experiment
+from credit_ray.config.located import Scalar, dotted
+from credit_ray.config.problems import SECRET
+from credit_ray.config.yaml_lines import write_yaml
+
+HIDDEN = "(hidden)"
+"""Written in place of what may be a credential."""
+
+NOT_SCIENCE = ("resources", "output", "tracking")
+"""Sections that say where and on what an experiment runs: its results do not depend on them."""
+
+
+def plain(experiment: Experiment) -> dict[str, Any]:
+    """All keys with their values, defaults included; JSON types only, credentials hidden."""
+    return cast(dict[str, Any], _hidden(experiment.model_dump(mode="json")))
+
+
+def dump_yaml(experiment: Experiment) -> str:
+    """The complete config as a YAML file, credentials hidden."""
+    return write_yaml(plain(experiment))
+
+
+def flatten(tree: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Dotted key → value. A list of plain values is one value, as JSON text; so is what is empty."""
+    return {dotted(path): value for path, value in _leaves(tree, ())}
+
+
+def config_diff(left: Experiment, right: Experiment) -> list[tuple[str, Scalar, Scalar]]:
+    """(dotted key, left, right) of every key in which two experiments differ; None where one does not have it."""
+    a, b = flatten(plain(left)), flatten(plain(right))
+    return [(key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
+
+
+def experiment_digest(experiment: Experiment) -> str:
+    """sha256 of the whole config but its credentials."""
+    return _digest(_without_secrets(experiment))
+
+
+def science_digest(experiment: Experiment) -> str:
+    """sha256 of what the result depends on: the config without resources, output, tracking and credentials."""
+    return _digest(science(experiment))
+
+
+def science(experiment: Experiment) -> dict[str, Any]:
+    """The config without resources, output, tracking and credentials; JSON types only."""
+    return {key: value for key, value in _without_secrets(experiment).items() if key not in NOT_SCIENCE}
+
+
+def _digest(tree: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _hidden(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: dict.fromkeys(value, HIDDEN) if key == SECRET else _hidden(value) for key, value in tree.items()}
+    return [_hidden(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def _without_secrets(experiment: Experiment) -> dict[str, Any]:
+    def strip(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {key: strip(value) for key, value in tree.items() if key != SECRET}
+        return [strip(item) for item in tree] if isinstance(tree, list) else tree
+
+    return cast(dict[str, Any], strip(experiment.model_dump(mode="json")))
+
+
+def _leaves(tree: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Scalar]]:
+    if isinstance(tree, Mapping) and tree:
+        for key, value in tree.items():
+            yield from _leaves(value, (*path, key))
+    elif isinstance(tree, list) and any(isinstance(item, Mapping | list) for item in tree):
+        for i, item in enumerate(tree):
+            yield from _leaves(item, (*path, i))
+    else:
+        yield path, json.dumps(tree, ensure_ascii=False) if isinstance(tree, Mapping | list) else tree
