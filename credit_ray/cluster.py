@@ -61,7 +61,9 @@ def ray_session(resources: Resources, *, dashboard: bool = False) -> Iterator[No
             ray.init(num_cpus=cpus, include_dashboard=dashboard, log_to_driver=_debug(), logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the cluster at {address}" if address else "a local cluster"
-        raise ClusterError(f"Ray: {where} does not answer ({str(error).splitlines()[0]}). Is it up, and is RAY_AUTH_TOKEN its token?") from error
+        raise ClusterError(
+            f"Ray: {where} does not answer ({str(error).splitlines()[0]}). Is it up, and is RAY_AUTH_TOKEN its token?"
+        ) from error
     log.info("Ray %s: %s", ray.__version__, address or "local")
     try:
         yield
@@ -84,7 +86,9 @@ def _refuse_unreachable(address: str) -> None:
     try:
         socket.create_connection((where.hostname or "", where.port or 6379), timeout=5).close()
     except OSError as error:
-        raise ClusterError(f"Ray: nothing answers at {address} ({error}). Start it with 'ray start --head', or unset RAY_ADDRESS.") from None
+        raise ClusterError(
+            f"Ray: nothing answers at {address} ({error}). Start it with 'ray start --head', or unset RAY_ADDRESS."
+        ) from None
 
 
 def _debug() -> bool:

@@ -55,7 +55,12 @@ class Normalizer(nn.Module):
         super().__init__()
         self.spec = spec
         self.residual = residual
-        for name, value in dict(input_mean=input_mean, input_std=input_std, output_mean=output_mean, output_std=output_std).items():
+        for name, value in {
+            "input_mean": input_mean,
+            "input_std": input_std,
+            "output_mean": output_mean,
+            "output_std": output_std,
+        }.items():
             self.register_buffer(name, value.float())
         self.register_buffer("mask", mask)
 
@@ -120,7 +125,9 @@ class Normalizer(nn.Module):
         """Sign and offset of each normalised input channel beyond a pole: z′ = −z − 2μ/σ for vector components, else z."""
         flips = [channel.flips_across_pole for channel in self.spec.inputs]
         offsets = (-2 * self.input_mean / self.input_std).tolist()
-        return tuple(-1.0 if f else 1.0 for f in flips), tuple(o if f else 0.0 for f, o in zip(flips, offsets, strict=True))
+        return tuple(-1.0 if f else 1.0 for f in flips), tuple(
+            o if f else 0.0 for f, o in zip(flips, offsets, strict=True)
+        )
 
 
 def normalizer_from(statistics: Statistics, spec: StateSpec, *, kind: str, residual: bool) -> Normalizer:
@@ -154,8 +161,12 @@ def normalizer_from(statistics: Statistics, spec: StateSpec, *, kind: str, resid
         spec,
         input_mean=tensor(mean, spec.inputs),
         input_std=tensor(std, spec.inputs),
-        output_mean=tensor({n: 0.0 if residual and n in prognostic else mean[n] for n in spec.outputs.names}, spec.outputs),
-        output_std=tensor({n: change[n] if residual and n in prognostic else std[n] for n in spec.outputs.names}, spec.outputs),
+        output_mean=tensor(
+            {n: 0.0 if residual and n in prognostic else mean[n] for n in spec.outputs.names}, spec.outputs
+        ),
+        output_std=tensor(
+            {n: change[n] if residual and n in prognostic else std[n] for n in spec.outputs.names}, spec.outputs
+        ),
         residual=residual,
         mask=mask,
     )

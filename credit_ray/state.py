@@ -68,7 +68,14 @@ class Channel:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, as plain values."""
-        return dict(variable=self.variable, units=self.units, level=self.level, vertical=self.vertical, kind=self.kind, at=self.at)
+        return {
+            "variable": self.variable,
+            "units": self.units,
+            "level": self.level,
+            "vertical": self.vertical,
+            "kind": self.kind,
+            "at": self.at,
+        }
 
 
 class Channels(Sequence[Channel]):
@@ -219,7 +226,12 @@ class StateSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which `from_json` makes an equal spec."""
         roles = {role: [channel.to_json() for channel in getattr(self, role)] for role in ROLES}
-        return roles | dict(history=self.history, step=str(self.step), calendar=self.calendar, grid=self.grid.to_json())
+        return roles | {
+            "history": self.history,
+            "step": str(self.step),
+            "calendar": self.calendar,
+            "grid": self.grid.to_json(),
+        }
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> StateSpec:
@@ -236,7 +248,9 @@ class StateSpec:
     def describe(self) -> str:
         """One line for people."""
         counts = ", ".join(f"{len(getattr(self, role))} {role}" for role in ROLES if getattr(self, role))
-        return f"{counts}; {self.history} input time{'s' * (self.history > 1)}, step {self.step}, {self.grid.describe()}"
+        return (
+            f"{counts}; {self.history} input time{'s' * (self.history > 1)}, step {self.step}, {self.grid.describe()}"
+        )
 
 
 @dataclass(frozen=True)
@@ -384,4 +398,3 @@ class Window:
 
     def __len__(self) -> int:
         return len(self.times)
-

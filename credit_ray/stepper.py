@@ -53,13 +53,13 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which `from_json` makes an equal recipe."""
-        return dict(
-            spec=self.spec.to_json(),
-            network=self.network,
-            arguments=dict(self.arguments),
-            residual=self.residual,
-            constraints=[dict(c) for c in self.constraints],
-        )
+        return {
+            "spec": self.spec.to_json(),
+            "network": self.network,
+            "arguments": dict(self.arguments),
+            "residual": self.residual,
+            "constraints": [dict(c) for c in self.constraints],
+        }
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Recipe:
@@ -109,7 +109,9 @@ class Stepper(nn.Module):
     statics: Tensor
     climatology: Tensor | None
 
-    def __init__(self, recipe: Recipe, normalizer: Normalizer, statics: Tensor, climatology: Tensor | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, normalizer: Normalizer, statics: Tensor, climatology: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.spec = recipe.spec
@@ -141,8 +143,12 @@ class Stepper(nn.Module):
         """
         spec, newest = self.spec, state.fields[:, -1]
         forcings = torch.cat([state.forcing, forcing[:, None]], 1)  # [trajectory, time, forcing, *grid]
-        output = self.network(self.normalizer.pack(state.fields, forcings, self.statics))  # [trajectory, outputs, *grid]
-        after = Fields(self.normalizer.unpack(output.float() if output.dtype == torch.bfloat16 else output, newest), spec.outputs)
+        output = self.network(
+            self.normalizer.pack(state.fields, forcings, self.statics)
+        )  # [trajectory, outputs, *grid]
+        after = Fields(
+            self.normalizer.unpack(output.float() if output.dtype == torch.bfloat16 else output, newest), spec.outputs
+        )
         budgets, carries = [], []
         for constraint, carry in zip(self.constraints, state.carries, strict=True):
             change = constraint(Fields(newest, spec.prognostic), after, Fields(forcing, spec.forcing), carry)

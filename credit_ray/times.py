@@ -110,7 +110,9 @@ class Step:
             span = Step.parse(lead)
             whole, unit = (span.seconds, self.seconds) if self.fixed else (span.months, self.months)
             if not whole or whole % unit:
-                raise ConfigError(f"A lead of '{lead}' is no whole number of steps of {self}; write it as so many steps, '40steps'.")
+                raise ConfigError(
+                    f"A lead of '{lead}' is no whole number of steps of {self}; write it as so many steps, '40steps'."
+                )
             count = whole // unit
         if count < 1:
             raise ConfigError(f"A lead of '{lead}' has no step.")
@@ -119,17 +121,25 @@ class Step:
 
 def parse_time(text: str, calendar: str = "standard") -> int:
     """Seconds since 1970 of an ISO 8601 date or time (UTC; `2000-03-31`, `2000-03-31T06`, `2000-03-31T06:00:00Z`)."""
-    match = re.fullmatch(r"(\d{4})-(\d{1,2})(?:-(\d{1,2}))?(?:[T ](\d{1,2})(?::?(\d{2}))?(?::?(\d{2}))?)?Z?", str(text).strip())
+    match = re.fullmatch(
+        r"(\d{4})-(\d{1,2})(?:-(\d{1,2}))?(?:[T ](\d{1,2})(?::?(\d{2}))?(?::?(\d{2}))?)?Z?", str(text).strip()
+    )
     if not match:
         raise ConfigError(f"'{text}' is not a time: write 2000-03-31 or 2000-03-31T06:00 (UTC).")
-    year, month, day, hour, minute, second = (int(part) if part else default for part, default in zip(match.groups(), (0, 1, 1, 0, 0, 0), strict=True))
+    year, month, day, hour, minute, second = (
+        int(part) if part else default for part, default in zip(match.groups(), (0, 1, 1, 0, 0, 0), strict=True)
+    )
     try:
         if calendar in STANDARD_CALENDARS:
             date = f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"
             return int(np.datetime64(date, "s").astype(np.int64))
         import cftime
 
-        return round(cftime.date2num(cftime.datetime(year, month, day, hour, minute, second, calendar=calendar), _EPOCH, calendar))
+        return round(
+            cftime.date2num(
+                cftime.datetime(year, month, day, hour, minute, second, calendar=calendar), _EPOCH, calendar
+            )
+        )
     except ValueError as error:
         raise ConfigError(f"'{text}' is not a time of the calendar {calendar}: {error}.") from None
 

@@ -42,7 +42,9 @@ class Variable:
     aliases: tuple[str, ...] = ()
 
 
-def _variable(name: str, standard_name: str, units: str, *aliases: str, kind: Kind = "instantaneous", vector: bool = False) -> Variable:
+def _variable(
+    name: str, standard_name: str, units: str, *aliases: str, kind: Kind = "instantaneous", vector: bool = False
+) -> Variable:
     return Variable(name, standard_name, units, kind, vector, aliases)
 
 
@@ -57,7 +59,9 @@ VOCABULARY: tuple[Variable, ...] = (
     _variable("w", "lagrangian_tendency_of_air_pressure", "Pa s-1", "omega", "wap", "OMEGA", "vertical_velocity"),
     _variable("vo", "atmosphere_relative_vorticity", "s-1", "vorticity", "relative_vorticity"),
     _variable("d", "divergence_of_wind", "s-1", "divergence"),
-    _variable("clwc", "mass_fraction_of_cloud_liquid_water_in_air", "kg kg-1", "specific_cloud_liquid_water_content", "CLDLIQ"),
+    _variable(
+        "clwc", "mass_fraction_of_cloud_liquid_water_in_air", "kg kg-1", "specific_cloud_liquid_water_content", "CLDLIQ"
+    ),
     _variable("ciwc", "mass_fraction_of_cloud_ice_in_air", "kg kg-1", "specific_cloud_ice_water_content", "CLDICE"),
     # at the surface
     _variable("msl", "air_pressure_at_mean_sea_level", "Pa", "mean_sea_level_pressure", "MSL", "psl", "PSL", "prmsl"),
@@ -65,7 +69,9 @@ VOCABULARY: tuple[Variable, ...] = (
     _variable("t2m", "air_temperature_at_2_m", "K", "2m_temperature", "VAR_2T", "tas", "TREFHT", "2t"),
     _variable("d2m", "dew_point_temperature_at_2_m", "K", "2m_dewpoint_temperature", "2d"),
     _variable("u10", "eastward_wind_at_10_m", "m s-1", "10m_u_component_of_wind", "VAR_10U", "10u", "uas", vector=True),
-    _variable("v10", "northward_wind_at_10_m", "m s-1", "10m_v_component_of_wind", "VAR_10V", "10v", "vas", vector=True),
+    _variable(
+        "v10", "northward_wind_at_10_m", "m s-1", "10m_v_component_of_wind", "VAR_10V", "10v", "vas", vector=True
+    ),
     _variable("skt", "surface_temperature", "K", "skin_temperature", "SKT", "ts", "TS"),
     _variable("tcwv", "atmosphere_mass_content_of_water_vapor", "kg m-2", "total_column_water_vapour", "TMQ"),
     # the ocean
@@ -76,14 +82,32 @@ VOCABULARY: tuple[Variable, ...] = (
     _variable("zos", "sea_surface_height_above_geoid", "m", "SSH"),
     # over an interval
     _variable("tp", "precipitation_amount", "kg m-2", "total_precipitation", kind="accumulated"),
-    _variable("pr", "precipitation_flux", "kg m-2 s-1", "precipitation_rate", "mean_total_precipitation_rate", "PRECT", kind="mean"),
+    _variable(
+        "pr",
+        "precipitation_flux",
+        "kg m-2 s-1",
+        "precipitation_rate",
+        "mean_total_precipitation_rate",
+        "PRECT",
+        kind="mean",
+    ),
     _variable("e", "water_evaporation_amount", "kg m-2", "evaporation", kind="accumulated"),
-    _variable("rsdt", "toa_incoming_shortwave_flux", "W m-2", "toa_incident_solar_radiation_flux", "SOLIN", kind="mean"),
-    _variable("tisr", "integral_wrt_time_of_toa_incoming_shortwave_flux", "J m-2", "toa_incident_solar_radiation", kind="accumulated"),
+    _variable(
+        "rsdt", "toa_incoming_shortwave_flux", "W m-2", "toa_incident_solar_radiation_flux", "SOLIN", kind="mean"
+    ),
+    _variable(
+        "tisr",
+        "integral_wrt_time_of_toa_incoming_shortwave_flux",
+        "J m-2",
+        "toa_incident_solar_radiation",
+        kind="accumulated",
+    ),
     # static
     _variable("orography", "surface_altitude", "m", "orog", "topography", "TOPO"),
     _variable("z_sfc", "surface_geopotential", "m2 s-2", "geopotential_at_surface", "Z_GDS4_SFC", "PHIS", "zs"),
-    _variable("lsm", "land_binary_mask", "1", "land_sea_mask", "LSM", "land_mask", "sftlf", "land_fraction", "LANDM_COSLAT"),
+    _variable(
+        "lsm", "land_binary_mask", "1", "land_sea_mask", "LSM", "land_mask", "sftlf", "land_fraction", "LANDM_COSLAT"
+    ),
 )
 
 
@@ -131,7 +155,9 @@ def find_in_store(name: str, available: dict[str, str], rename: dict[str, str], 
     if asked:
         if asked in available:
             return asked
-        raise DataError(f"{where} has no array '{asked}', which 'rename' gives for '{name}'.{did_you_mean(asked, available)}")
+        raise DataError(
+            f"{where} has no array '{asked}', which 'rename' gives for '{name}'.{did_you_mean(asked, available)}"
+        )
     if name in available:
         return name
     variable = lookup(name)

@@ -73,7 +73,9 @@ class Dataset:
                 fields |= source.read(here, times)
         return fields
 
-    def stack(self, columns: Mapping[str, NDArray[np.float32]], channels: Channels, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def stack(
+        self, columns: Mapping[str, NDArray[np.float32]], channels: Channels, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Columns as one array [time, channel, *grid], each channel where `channels` has it."""
         count = len(next(iter(columns.values()))) if columns else 0
         if out is None:
@@ -108,7 +110,11 @@ class Dataset:
             return np.empty((0, *self.spec.grid.shape), np.float32)
         stacked = self.stack({name: field[None] for name, field in fields.items()}, self.spec.static)[0]
         if not np.isfinite(stacked).all():
-            bad = [name for name, field in zip(self.spec.static.names, stacked, strict=True) if not np.isfinite(field).all()]
+            bad = [
+                name
+                for name, field in zip(self.spec.static.names, stacked, strict=True)
+                if not np.isfinite(field).all()
+            ]
             raise DataError(f"The static fields {', '.join(bad)} have missing values.")
         return stacked
 
@@ -125,10 +131,20 @@ class Dataset:
         spec = self.spec
         back = np.arange(1 - spec.history, 1)
         input_times = spec.step.add(np.asarray(init_times)[:, None], back[None, :], spec.calendar)  # [trajectory, time]
-        fields = self.fields(input_times.ravel(), spec.prognostic).reshape(*input_times.shape, len(spec.prognostic), *spec.grid.shape)
+        fields = self.fields(input_times.ravel(), spec.prognostic).reshape(
+            *input_times.shape, len(spec.prognostic), *spec.grid.shape
+        )
         older = [self._forcing(np.asarray(init_times), step) for step in range(1 - spec.history, 0)]
-        forcing = np.stack(older, 1) if older else np.empty((len(init_times), 0, len(spec.forcing), *spec.grid.shape), np.float32)
-        return State(fields=torch.from_numpy(fields), forcing=torch.from_numpy(forcing), valid_time=np.asarray(init_times, np.int64))
+        forcing = (
+            np.stack(older, 1)
+            if older
+            else np.empty((len(init_times), 0, len(spec.forcing), *spec.grid.shape), np.float32)
+        )
+        return State(
+            fields=torch.from_numpy(fields),
+            forcing=torch.from_numpy(forcing),
+            valid_time=np.asarray(init_times, np.int64),
+        )
 
     def forcings(self, init_times: Times, steps: int) -> Iterator[Tensor]:
         """Forcing of each step from these initial times on: [trajectory, forcing, *grid], each channel at its declared time."""
@@ -182,7 +198,9 @@ class Dataset:
         inside = spec.step.add(times, lead_steps, spec.calendar) <= self.times[stop - 1]
         found = times[whole & inside]
         if not len(found):
-            raise DataError(f"No initial time in {period[0]} … {period[1]} has truth for all of its {lead_steps} steps of {spec.step}.")
+            raise DataError(
+                f"No initial time in {period[0]} … {period[1]} has truth for all of its {lead_steps} steps of {spec.step}."
+            )
         if at_most and len(found) > at_most:
             found = found[np.linspace(0, len(found) - 1, at_most).round().astype(int)]
         return found
@@ -205,7 +223,11 @@ class Dataset:
     @cached_property
     def data_id(self) -> str:
         """Digest of what the data are: names, units, coordinates and times; never of where they lie or how they are chunked."""
-        identity = {"spec": self.spec.to_json(), "sources": [source.identity() for source in self.sources], "times": [len(self.times)]}
+        identity = {
+            "spec": self.spec.to_json(),
+            "sources": [source.identity() for source in self.sources],
+            "times": [len(self.times)],
+        }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.times).tobytes())
         return digest.hexdigest()
@@ -227,7 +249,12 @@ class Dataset:
 
     def _layout(self, channels: Channels) -> list[tuple[str, int, int, Any]]:
         """Runs of channels of the same variable: (variable, start, stop, which of its column's levels)."""
-        held = {v: source.channels[role] for source in self.sources for role in ROLES for v in source.channels[role].variables}
+        held = {
+            v: source.channels[role]
+            for source in self.sources
+            for role in ROLES
+            for v in source.channels[role].variables
+        }
         runs: list[tuple[str, int, int, Any]] = []
         for i, channel in enumerate(channels):
             own = [c.name for c in held[channel.variable] if c.variable == channel.variable]
@@ -256,14 +283,18 @@ def open_dataset(config: DataConfig) -> Dataset:
     first = next(iter(stores.values()))
     for name, source in stores.items():
         if source.grid != first.grid:
-            raise SpecMismatchError(f"data.sources.{name} is on a {source.grid.describe()}, data.sources.{first.name} on a {first.grid.describe()}.")
+            raise SpecMismatchError(
+                f"data.sources.{name} is on a {source.grid.describe()}, data.sources.{first.name} on a {first.grid.describe()}."
+            )
     timed = [source for source in stores.values() if source.times is not None]
     if not timed:
         raise DataError("No source has times.")
     calendar = timed[0].calendar or "standard"
     for source in timed:
         if source.calendar != calendar:
-            raise SpecMismatchError(f"data.sources.{source.name} has the calendar {source.calendar}, data.sources.{timed[0].name} {calendar}.")
+            raise SpecMismatchError(
+                f"data.sources.{source.name} has the calendar {source.calendar}, data.sources.{timed[0].name} {calendar}."
+            )
     times = _common_times(timed, config, calendar)
     sources: list[Source] = []
     for name, config_ in config.sources.items():
@@ -293,7 +324,9 @@ def _common_times(timed: Sequence[StoreSource], config: DataConfig, calendar: st
     step = config.step
     on_step = step.between(np.full_like(times, times[0]), times, calendar) >= 0
     if not on_step.all():
-        interval = [c.name for source in timed for role in ROLES for c in source.channels[role] if c.kind != "instantaneous"]
+        interval = [
+            c.name for source in timed for role in ROLES for c in source.channels[role] if c.kind != "instantaneous"
+        ]
         if interval:
             raise DataError(
                 f"The data have times between the steps of {step}, and {', '.join(interval[:5])} belong to intervals: taking every "
@@ -310,4 +343,3 @@ def _refuse_repetition(channels: Mapping[str, Channels]) -> None:
             if name in seen:
                 raise ConfigError(f"'{name}' is both {seen[name]} and {role}: a variable has one role, in one source.")
             seen[name] = role
-

@@ -38,11 +38,22 @@ def solar_position(times: Times, calendar: str = "standard") -> tuple[Field, Fie
     anomaly = 6.240041 + 6.283020 * years
     earth = 1.7535 + 6.283076 * years
     mean_longitude = 4.8951 + 6.283076 * years
-    longitude = 4.8952 + 6.283320 * years - 0.0075 * np.sin(earth) - 0.0326 * np.cos(earth) - 0.0003 * np.sin(2 * earth) + 0.0002 * np.cos(2 * earth)
+    longitude = (
+        4.8952
+        + 6.283320 * years
+        - 0.0075 * np.sin(earth)
+        - 0.0326 * np.cos(earth)
+        - 0.0003 * np.sin(2 * earth)
+        + 0.0002 * np.cos(2 * earth)
+    )
     sine_declination = np.sin(0.409093) * np.sin(longitude)
     twice = 2 * mean_longitude
     equation_of_time = (
-        591.8 * np.sin(twice) - 459.4 * np.sin(anomaly) + 39.5 * np.sin(anomaly) * np.cos(twice) - 12.7 * np.sin(2 * twice) - 4.8 * np.sin(2 * anomaly)
+        591.8 * np.sin(twice)
+        - 459.4 * np.sin(anomaly)
+        + 39.5 * np.sin(anomaly) * np.cos(twice)
+        - 12.7 * np.sin(2 * twice)
+        - 4.8 * np.sin(2 * anomaly)
     )
     distance = 1.0001 - 0.0163 * np.sin(earth) + 0.0037 * np.cos(earth)
     return sine_declination, equation_of_time, distance
@@ -109,7 +120,9 @@ def _local_angle(times: Times, grid: LatLonGrid) -> Field:
 
 _VARIABLES: dict[str, _Derived] = {
     "rsdt": _Derived("W m-2", lambda t, s, g, c: mean_solar_flux(t, s, g, c), kind="mean"),
-    "tisr": _Derived("J m-2", lambda t, s, g, c: mean_solar_flux(t, s, g, c) * _seconds_in(t, s, c), kind="accumulated"),
+    "tisr": _Derived(
+        "J m-2", lambda t, s, g, c: mean_solar_flux(t, s, g, c) * _seconds_in(t, s, c), kind="accumulated"
+    ),
     "cos_day_of_year": _Derived("1", lambda t, s, g, c: np.cos(_year_angle(t, c))),
     "sin_day_of_year": _Derived("1", lambda t, s, g, c: np.sin(_year_angle(t, c))),
     "cos_local_time": _Derived("1", lambda t, s, g, c: np.cos(_local_angle(t, g))),
@@ -139,7 +152,9 @@ class DerivedSource:
             derived = _VARIABLES[variable]
             values = derived.compute(times, self.step, self.grid, self.calendar)
             shape = self.grid.shape if derived.static else (len(times), *self.grid.shape)
-            fields[variable] = np.ascontiguousarray(np.broadcast_to(values[0] if derived.static else values, shape), np.float32)
+            fields[variable] = np.ascontiguousarray(
+                np.broadcast_to(values[0] if derived.static else values, shape), np.float32
+            )
         return fields
 
     def identity(self) -> Mapping[str, Any]:
@@ -162,7 +177,9 @@ def open_derived(name: str, config: SourceConfig, *, grid: LatLonGrid, step: Ste
         possible = {n for n, d in _VARIABLES.items() if d.static == (role == "static")}
         for variable in getattr(config, role):
             if variable not in possible:
-                raise DataError(f"data.sources.{name}: no {role} '{variable}' can be derived.{did_you_mean(variable, possible)}")
+                raise DataError(
+                    f"data.sources.{name}: no {role} '{variable}' can be derived.{did_you_mean(variable, possible)}"
+                )
             known = _VARIABLES[variable]
             channels[role] += [Channel(variable=variable, units=known.units, kind=known.kind, at=config.at)]
     return DerivedSource(name, channels, grid, step, calendar)

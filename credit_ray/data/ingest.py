@@ -93,7 +93,9 @@ def received_slabs(batches: Iterator[Mapping[str, Any]]) -> SlabStream:
     for batch in batches:
         key = tuple(int(n) for n in np.asarray(batch["slab"]).reshape(-1))
         if len(key) != 3:
-            raise DataError(f"Ray Data delivered {len(key) // 3} slabs in one block: blocks were merged, and their order is lost.")
+            raise DataError(
+                f"Ray Data delivered {len(key) // 3} slabs in one block: blocks were merged, and their order is lost."
+            )
         if key != _NO_SLAB:
             yield key, {name: np.asarray(column)[0] for name, column in batch.items() if name != "slab"}
 
@@ -115,11 +117,15 @@ def _slab_datasource(dataset: Dataset, rows: Sequence[Slab | None]) -> Any:
         def estimate_inmemory_data_size(self) -> int:
             return sum(slab.states * size for slab in rows if slab)
 
-        def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None) -> list[Any]:
+        def get_read_tasks(
+            self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
+        ) -> list[Any]:
             return [
                 ReadTask(
                     _Read(reference, slab),
-                    BlockMetadata(num_rows=1, size_bytes=slab.states * size if slab else 0, exec_stats=None, input_files=None),
+                    BlockMetadata(
+                        num_rows=1, size_bytes=slab.states * size if slab else 0, exec_stats=None, input_files=None
+                    ),
                 )
                 for slab in rows
             ]
@@ -268,17 +274,29 @@ class WindowLoader:
             while pick.slab not in open_slabs:
                 key, columns = next(self.slabs, (None, None))
                 if key is None or columns is None:
-                    raise DataError(f"The readers ended before global step {step}: slab {pick.slab} never came. The plan and the stream disagree.")
+                    raise DataError(
+                        f"The readers ended before global step {step}: slab {pick.slab} never came. The plan and the stream disagree."
+                    )
                 open_slabs[key] = columns
         fields = torch.empty(
-            (len(picks), length, len(dataset.spec.windowed), *dataset.spec.grid.shape), dtype=torch.float32, pin_memory=self.pin
+            (len(picks), length, len(dataset.spec.windowed), *dataset.spec.grid.shape),
+            dtype=torch.float32,
+            pin_memory=self.pin,
         )
         starts = np.array([pick.start for pick in picks], np.int64)
         for row, pick in enumerate(picks):
             offset = pick.start - order[pick.slab[1]].slabs[pick.slab[2]].start
             window = {name: column[offset : offset + length] for name, column in open_slabs[pick.slab].items()}
             dataset.stack(window, dataset.spec.windowed, out=fields[row].numpy())
-        for key in [k for k in open_slabs if k[0] < epoch or (k[0] == epoch and order[k[1]].slabs[k[2]].last_step <= step)]:
+        for key in [
+            k for k in open_slabs if k[0] < epoch or (k[0] == epoch and order[k[1]].slabs[k[2]].last_step <= step)
+        ]:
             del open_slabs[key]
         times = dataset.times[starts[:, None] + np.arange(length)]
-        return Window(fields=fields, times=times, spec=dataset.spec, global_step=step, share=len(picks) / max(len(plan.windows(step)), 1))
+        return Window(
+            fields=fields,
+            times=times,
+            spec=dataset.spec,
+            global_step=step,
+            share=len(picks) / max(len(plan.windows(step)), 1),
+        )

@@ -161,14 +161,15 @@ class Plan:
         each = self.batch_size // self.lanes
         taken = slice(step * each, (step + 1) * each)
         return [
-            Pick(int(start), (epoch, lane, int(number))) for start, number in zip(order.window[taken], order.slab[taken], strict=True)
+            Pick(int(start), (epoch, lane, int(number)))
+            for start, number in zip(order.window[taken], order.slab[taken], strict=True)
         ]
 
     def slabs(self, rank: int, of: int, from_step: int = 0, to_epoch: int = 1) -> Iterator[list[Slab]]:
         """For each epoch, the slabs that a rank needs from a step on, in the order in which it first needs them."""
         start_epoch, _ = self.locate(from_step)
         for epoch in range(start_epoch, to_epoch):
-            lanes = self.order(epoch)[rank :: of]
+            lanes = self.order(epoch)[rank::of]
             needed = [slab for lane in lanes for slab in lane.slabs if slab.last_step >= from_step]
             yield sorted(needed, key=lambda slab: (slab.first_step, slab.lane, slab.number))
 
@@ -272,12 +273,22 @@ def _order(plan: Plan, epoch: int) -> tuple[Lane, ...]:
     lanes = []
     for lane in range(plan.lanes):
         mine = piece_lane == lane
-        lanes.append(_lane(piece_start[mine], piece_count[mine], epoch, lane, length, each, base, plan.shuffle_slabs, random))
+        lanes.append(
+            _lane(piece_start[mine], piece_count[mine], epoch, lane, length, each, base, plan.shuffle_slabs, random)
+        )
     return tuple(lanes)
 
 
 def _lane(
-    start: Ints, count: Ints, epoch: int, lane: int, length: int, each: int, base: int, shuffle_slabs: int, random: np.random.Generator
+    start: Ints,
+    count: Ints,
+    epoch: int,
+    lane: int,
+    length: int,
+    each: int,
+    base: int,
+    shuffle_slabs: int,
+    random: np.random.Generator,
 ) -> Lane:
     slab = np.repeat(np.arange(len(start)), count)
     offset = np.arange(len(slab)) - np.repeat(np.cumsum(count) - count, count)
@@ -299,4 +310,3 @@ def total_steps(plan: Plan, max_epochs: int | None, max_steps: int | None) -> in
     if max_steps is not None:
         return max_steps
     return plan.first_step(max_epochs if max_epochs is not None else 10)
-

@@ -27,7 +27,9 @@ def training_plan(experiment: Experiment, dataset: Dataset) -> Plan:
     adjacent = dataset.spec.step.between(times[:-1], times[1:], dataset.spec.calendar) == 1
     slab_states = ingest.slab_bytes // dataset.state_bytes
     if slab_states < 2:
-        raise ConfigError(f"data.ingest.slab_bytes is {ingest.slab_bytes:,}, but two states take {2 * dataset.state_bytes:,}.")
+        raise ConfigError(
+            f"data.ingest.slab_bytes is {ingest.slab_bytes:,}, but two states take {2 * dataset.state_bytes:,}."
+        )
     plan = Plan(
         segments=Segments.of(start, adjacent),
         batch_size=experiment.training.batch_size,

@@ -55,7 +55,9 @@ class _Located:
 
     array: str
     channels: Channels
-    order: tuple[int, ...]  # axes of the store's array in the order time, level, latitude, longitude, as far as it has them
+    order: tuple[
+        int, ...
+    ]  # axes of the store's array in the order time, level, latitude, longitude, as far as it has them
     levels: tuple[int, ...] | None
     scale: float
     offset: float
@@ -95,7 +97,9 @@ class StoreSource:
         positions = None if self.times is None else np.searchsorted(self.times, times)
         return {variable: self._read_one(self.located[variable], variable, positions, times) for variable in variables}
 
-    def _read_one(self, where: _Located, variable: str, positions: NDArray[np.intp] | None, times: Times) -> NDArray[np.float32]:
+    def _read_one(
+        self, where: _Located, variable: str, positions: NDArray[np.intp] | None, times: Times
+    ) -> NDArray[np.float32]:
         static = where.static
         by_axis: list[Any] = [] if static else [_as_slice(positions)]
         by_axis += [] if where.levels is None else [_as_slice(np.array(where.levels))]
@@ -106,7 +110,11 @@ class StoreSource:
         except DataError:
             raise
         except Exception as error:  # codecs, file systems and libraries raise anything
-            at = "" if static else f" at {format_time(times[0], self.calendar or 'standard')} … {format_time(times[-1], self.calendar or 'standard')}"
+            at = (
+                ""
+                if static
+                else f" at {format_time(times[0], self.calendar or 'standard')} … {format_time(times[-1], self.calendar or 'standard')}"
+            )
             raise DataError(
                 f"{self.config.store}: '{where.array}'{at} can't be read ({type(error).__name__}: {error}). The store is damaged or incomplete there."
             ) from error
@@ -126,7 +134,11 @@ class StoreSource:
 
     def _refuse_missing(self, fields: NDArray[np.float32], variable: str, times: Times, static: bool) -> None:
         bad = ~np.isfinite(fields)
-        when = "" if static else f" at {format_time(times[int(np.argmax(bad.reshape(len(fields), -1).any(1)))], self.calendar or 'standard')}"
+        when = (
+            ""
+            if static
+            else f" at {format_time(times[int(np.argmax(bad.reshape(len(fields), -1).any(1)))], self.calendar or 'standard')}"
+        )
         raise DataError(
             f"{self.config.store}: '{variable}' has {int(bad.sum())} missing or infinite values{when}. "
             f"If they mean places that it does not have, say 'missing: mask' in data.sources.{self.name}."
@@ -220,7 +232,9 @@ class _Axes:
         if len(backwards):
             i = int(backwards[0])
             what = "repeats" if times[i] == times[i + 1] else "goes back after"
-            raise DataError(f"{self.store.url}: time {what} {format_time(times[i], calendar)} (position {i + 1} of {len(times)}); it must ascend.")
+            raise DataError(
+                f"{self.store.url}: time {what} {format_time(times[i], calendar)} (position {i + 1} of {len(times)}); it must ascend."
+            )
         return times, "standard" if calendar in STANDARD_CALENDARS else calendar
 
     def grid(self) -> tuple[LatLonGrid, bool, int]:
@@ -246,7 +260,9 @@ class _Axes:
         else:
             values = self.values(dim).astype(np.float64)
         units = str(attributes.get("units", ""))
-        text = " ".join(str(attributes.get(key, "")) for key in ("standard_name", "long_name")).lower() + f" {dim.lower()}"
+        text = (
+            " ".join(str(attributes.get(key, "")) for key in ("standard_name", "long_name")).lower() + f" {dim.lower()}"
+        )
         if units in ("Pa", "pascal"):
             values, units = values / 100, "hPa"
         kinds: list[tuple[Vertical, bool]] = [
@@ -271,27 +287,39 @@ def _locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceCo
     wanted_order = [kind for kind in ("time", "level", "latitude", "longitude") if kind in kinds]
     expected = {"latitude", "longitude"} | (set() if role == "static" else {"time"})
     if len(set(kinds)) < len(kinds) or not expected <= set(kinds) or (role == "static" and "time" in kinds):
-        raise DataError(f"{config.store}: '{array}' has dimensions ({', '.join(info.dims)}); as {role} it should have {', '.join(sorted(expected))}.")
+        raise DataError(
+            f"{config.store}: '{array}' has dimensions ({', '.join(info.dims)}); as {role} it should have {', '.join(sorted(expected))}."
+        )
     given = config.units.get(asked) or config.units.get(name) or str(info.attributes.get("units", ""))
     wanted = known.units if known else given
     if not given and known:
-        raise DataError(f"{config.store}: '{array}' has no units; expected {wanted}. Say 'units: {{{asked}: …}}' in the source.")
+        raise DataError(
+            f"{config.store}: '{array}' has no units; expected {wanted}. Say 'units: {{{asked}: …}}' in the source."
+        )
     scale, offset = conversion(given, wanted, f"{config.store}: '{array}'")
-    packed_scale, packed_offset = (float(info.attributes.get(key, d)) for key, d in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    packed_scale, packed_offset = (
+        float(info.attributes.get(key, d)) for key, d in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
     kind = _kind(info, known.kind if known else "instantaneous")
     levels: tuple[int, ...] | None = None
     made: list[Channel] = []
     if "level" in kinds:
         vertical, values = axes.vertical(info.dims[kinds.index("level")], config)
-        asked_levels = config.levels.get(asked, config.levels.get(name)) if isinstance(config.levels, dict) else config.levels
+        asked_levels = (
+            config.levels.get(asked, config.levels.get(name)) if isinstance(config.levels, dict) else config.levels
+        )
         chosen = values.tolist() if asked_levels is None else asked_levels
         positions = []
         for level in chosen:
             nearest = int(np.argmin(np.abs(values - level)))
             if not np.isclose(values[nearest], level, rtol=1e-4, atol=1e-6):
-                raise DataError(f"{config.store}: '{array}' has no level {level:g}; it has {', '.join(f'{v:g}' for v in values)}.")
+                raise DataError(
+                    f"{config.store}: '{array}' has no level {level:g}; it has {', '.join(f'{v:g}' for v in values)}."
+                )
             positions.append(nearest)
-            made.append(Channel(variable=name, units=wanted, level=float(level), vertical=vertical, kind=kind, at=config.at))
+            made.append(
+                Channel(variable=name, units=wanted, level=float(level), vertical=vertical, kind=kind, at=config.at)
+            )
         levels = tuple(positions)
     else:
         made.append(Channel(variable=name, units=wanted, kind=kind, at=config.at))

@@ -79,7 +79,12 @@ class Statistics:
 
 
 def compute_statistics(
-    dataset: Dataset, *, slab_bytes: int, reader: str = "auto", readers: int | None = None, progress: Progress | None = None
+    dataset: Dataset,
+    *,
+    slab_bytes: int,
+    reader: str = "auto",
+    readers: int | None = None,
+    progress: Progress | None = None,
 ) -> Statistics:
     """One pass over the training period.
 
@@ -100,7 +105,11 @@ def compute_statistics(
     times = dataset.times[start:stop]
     adjacent = dataset.spec.step.between(times[:-1], times[1:], dataset.spec.calendar) == 1
     runs = _runs(Segments.of(start, adjacent), dataset, slab_bytes)
-    read = _by_ray if reader == "ray" or (reader == "auto" and len(times) * dataset.state_bytes > _LOCAL_BYTES) else _in_process
+    read = (
+        _by_ray
+        if reader == "ray" or (reader == "auto" and len(times) * dataset.state_bytes > _LOCAL_BYTES)
+        else _in_process
+    )
     partials: list[Partial] = []
     for done, partial in enumerate(read(dataset, runs, readers), 1):
         partials = [reduce(add, [*partials, partial])]
@@ -195,7 +204,13 @@ def climatology_group(grouping: str, times: Times, calendar: str) -> NDArray[np.
 
 def statistics_key(dataset: Dataset) -> str:
     """Digest of all that the statistics depend on: the data, as far as that shows without reading them, and the training period."""
-    depends = [_FORMAT, dataset.data_id, [s.fingerprint() for s in dataset.sources], dataset.period("train"), dataset.config.climatology]
+    depends = [
+        _FORMAT,
+        dataset.data_id,
+        [s.fingerprint() for s in dataset.sources],
+        dataset.period("train"),
+        dataset.config.climatology,
+    ]
     return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
 
@@ -220,7 +235,9 @@ def cached_statistics(experiment: Experiment, dataset: Dataset, progress: Progre
 
 def _save(statistics: Statistics, path: Path) -> None:
     """All or nothing: a reader never sees half a file."""
-    scalars = {name: getattr(statistics, name) for name in ("mean", "std", "low", "high", "change_std", "content", "key")}
+    scalars = {
+        name: getattr(statistics, name) for name in ("mean", "std", "low", "high", "change_std", "content", "key")
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
     with os.fdopen(handle, "wb") as file:
@@ -247,7 +264,9 @@ class StatisticsResult:
         width = max(map(len, self.channels))
         lines = [f"{'channel':{width}}  {'mean':>12} {'std':>12} {'low':>12} {'high':>12} {'change std':>12}"]
         for name, row in self.channels.items():
-            cells = " ".join(f"{row[k]:12.5g}" if k in row else " " * 12 for k in ("mean", "std", "low", "high", "change_std"))
+            cells = " ".join(
+                f"{row[k]:12.5g}" if k in row else " " * 12 for k in ("mean", "std", "low", "high", "change_std")
+            )
             lines.append(f"{name:{width}}  {cells}")
         return "\n".join([*lines, f"content {self.content}, key {self.key[:24]}"])
 

@@ -165,7 +165,9 @@ class NetCDFStore:
                 if name not in file.variables:
                     raise DataError(f"{path} lacks the variable '{name}', which {self._paths[0]} has.")
                 if file.variables[name].shape[1:] != variable.shape[1:]:
-                    raise DataError(f"{path} has '{name}' with shape {file.variables[name].shape}; {self._paths[0]} has {variable.shape}.")
+                    raise DataError(
+                        f"{path} has '{name}' with shape {file.variables[name].shape}; {self._paths[0]} has {variable.shape}."
+                    )
                 shape[0] += file.variables[name].shape[0]
         chunks = variable.encoding.get("chunksizes") or variable.shape
         return ArrayInfo(dims, tuple(shape), tuple(chunks), dict(variable.attrs))
@@ -181,7 +183,8 @@ class NetCDFStore:
         files = np.searchsorted(self._ends, wanted, side="right")
         starts = np.concatenate([[0], self._ends[:-1]])
         parts = [
-            _orthogonal(self._files[f].variables[name], (wanted[files == f] - starts[f], *index[1:])) for f in dict.fromkeys(files.tolist())
+            _orthogonal(self._files[f].variables[name], (wanted[files == f] - starts[f], *index[1:]))
+            for f in dict.fromkeys(files.tolist())
         ]
         return np.concatenate(parts)
 

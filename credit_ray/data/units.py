@@ -22,9 +22,13 @@ def conversion(given: str, wanted: str, what: str) -> tuple[float, float]:
         return 1.0, 0.0
     units = _registry()
     try:
-        zero, one = (units.Quantity(value, _canonical_text(given)).to(_canonical_text(wanted)).magnitude for value in (0.0, 1.0))
+        zero, one = (
+            units.Quantity(value, _canonical_text(given)).to(_canonical_text(wanted)).magnitude for value in (0.0, 1.0)
+        )
     except Exception as error:  # pint raises several unrelated classes
-        raise DataError(f"{what} is in '{given}', which is not '{wanted}': {error}. If its attributes are wrong, say 'units:' in the source.") from None
+        raise DataError(
+            f"{what} is in '{given}', which is not '{wanted}': {error}. If its attributes are wrong, say 'units:' in the source."
+        ) from None
     return float(one - zero), float(zero)
 
 
