@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Few examples for each property, found anew in each run at a desk and always the same ones in CI; a slow machine is no failure.
+settings.register_profile("here", max_examples=40, deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("here")
 
 # Set before anything imports Ray, torch or MLflow, which read it once; the processes that Ray starts inherit it.
 os.environ.update(

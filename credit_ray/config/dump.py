@@ -26,7 +26,7 @@ def plain(experiment: Experiment) -> dict[str, Any]:
 
 def dump_yaml(experiment: Experiment) -> str:
     """The complete config as a YAML file, credentials hidden."""
-    return write_yaml(plain(experiment))
+    return write_yaml(_escaped(plain(experiment)))
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -63,6 +63,15 @@ def _hidden(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: dict.fromkeys(value, HIDDEN) if key == SECRET else _hidden(value) for key, value in tree.items()}
     return [_hidden(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def _escaped(tree: Any) -> Any:
+    """A text with a literal `${` would be looked up in the environment when it is read again."""
+    if isinstance(tree, dict):
+        return {key: _escaped(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_escaped(item) for item in tree]
+    return tree.replace("${", "$${") if isinstance(tree, str) else tree
 
 
 def _without_secrets(experiment: Experiment) -> dict[str, Any]:

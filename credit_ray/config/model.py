@@ -24,9 +24,9 @@ class Registered(Section):
     @classmethod
     def further_keys(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Name → type of the keys that a section as given may have beside its fields; none where its class is unknown."""
-        default = cls.model_fields[cls.selector].default
+        name = given.get(cls.selector, cls.model_fields[cls.selector].default)
         try:
-            return argument_types(cls.registry, given.get(cls.selector, default))
+            return argument_types(cls.registry, name) if isinstance(name, str) else {}
         except ConfigError:
             return {}
 

@@ -64,7 +64,7 @@ class _Explainer:
                 if isinstance(key, int):  # a tuple that is too short
                     yield path, f"should be {describe(kind)}, not {len(given)} of them."
                 else:
-                    yield (*path, key), f"is missing.{_meaning(kind, key)}"
+                    yield (*path, key), f"is missing.{_meaning(kind, key, given)}"
             elif any(not loc and found["type"] in _UNKNOWN for loc, found in nested):
                 yield (*path, key), f"is not a key here.{self._suggestion(str(key), kind, given, path)}"
             else:
@@ -79,7 +79,7 @@ class _Explainer:
         meant = [kind for kind in kinds if _has_shape(kind, given)]
         if len(meant) > 1 and len(labels) == 1:  # told apart by one of their keys
             meant = [kind for kind in meant if any(labels <= set(map(str, values)) for values in _fixed_values(kind))]
-        if own and own[0][1]["type"] in ("value_error", "assertion_error"):
+        if own and own[0][1]["type"] in ("value_error", "assertion_error", *_TAGGED):
             yield path, _sentence(kinds[0], given, own[0][1], path)
         elif len(meant) == 1 and not own:
             of_it = [
@@ -99,6 +99,7 @@ class _Explainer:
         return did_you_mean(key, known, show=30)
 
 
+_TAGGED = ("union_tag_invalid", "union_tag_not_found")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 _BOUNDS = {
@@ -115,9 +116,12 @@ def _sentence(kind: Any, given: Any, found: Mapping[str, Any], path: Path) -> st
     if what in ("value_error", "assertion_error"):
         text = str(context.get("error", found["msg"]))
         return text if text.endswith((".", "?")) else f"{text}."
+    if what in _TAGGED:
+        key = context["discriminator"].strip("'")
+        return f"its '{key}' should be one of {context['expected_tags']}." if key in given else f"'{key}' is missing."
     if what in _BOUNDS:
         words, bound = _BOUNDS[what]
-        return f"should be {words} {context[bound]}, not {shown(given)}."
+        return f"should be {words} {context[bound]:g}, not {shown(given)}."
     if what == "string_pattern_mismatch":
         return f"{shown(given)} does not fit the pattern {context['pattern']}"
     if what in ("too_short", "string_too_short"):
@@ -141,10 +145,12 @@ def _mismatch(kinds: list[Any], given: Any, path: Path) -> str:
     return text
 
 
-def _meaning(kind: Any, key: str) -> str:
-    """The description of a missing key, where its section has one."""
+def _meaning(kind: Any, key: str, given: Any) -> str:
+    """The description of a missing key, where its section has one, and what may have been meant to be it."""
     field = kind.model_fields.get(key) if is_section(kind) and issubclass(kind, BaseModel) else None
-    return f" It says: {field.description}" if field and field.description else ""
+    text = f" It says: {field.description}" if field and field.description else ""
+    near = get_close_matches(key, [name for name in given if name not in keys_of(kind, given)], n=1)
+    return text + (f" Is it what '{near[0]}' should be?" if near else "")
 
 
 def _type_at(kind: Any, key: str | int, given: Any) -> Any:

@@ -60,15 +60,13 @@ def read_yaml(text: str, where: str, *, numbered: bool = True) -> Located:
     ConfigError
         For text that is not YAML, with line and column, and for every key that stands twice.
     """
-    reader = _Reader(text)
     try:
+        reader = _Reader(text)
         node = reader.get_single_node()
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_syntax_message(error, where, numbered)) from None
     except yaml.YAMLError as error:  # a character that no text has
-        raise ConfigError(f"{where}: is not a text file in UTF-8: {str(error).splitlines()[0]}") from None
-    finally:
-        reader.dispose()
+        raise ConfigError(f"{where}: is not a text file: {str(error).splitlines()[0]}") from None
     if node is None:
         return Located(None, Origin(where))
     if twice := list(_keys_that_stand_twice(node, where, set())):
