@@ -106,7 +106,10 @@ def build_loss(experiment: Experiment, stepper: Stepper) -> Loss:
     area = torch.from_numpy(spec.grid.area_weights()).float() if weights.latitude else None
     mask = stepper.normalizer.output_mask
     field = loss_weights(
-        area=area, channels=channel_weights(weights.variables, spec), mask=None if mask is None else mask.cpu(), grid=spec.grid.shape
+        area=area,
+        channels=channel_weights(weights.variables, spec),
+        mask=None if mask is None else mask.cpu(),
+        grid=spec.grid.shape,
     )
     return losses.target(experiment.loss.kind)(experiment.loss.arguments, field.to(stepper.statics.device))
 
@@ -148,7 +151,9 @@ def _solve(stepper: Stepper, network: ClosedForm, windows: Iterable[Window], wor
                 continue
             window = window.to(workers.device)
             state, forcing = window.initial(), window.forcing(0)
-            inputs = stepper.normalizer.pack(state.fields, torch.cat([state.forcing, forcing[:, None]], 1), stepper.statics)
+            inputs = stepper.normalizer.pack(
+                state.fields, torch.cat([state.forcing, forcing[:, None]], 1), stepper.statics
+            )
             network.accumulate(inputs, stepper.normalizer.network_target(window.target(0), state.fields[:, -1]), area)
         for partial in network.partials():
             workers.sum_(partial)
@@ -162,7 +167,12 @@ def _end_epoch(job: Job, trainer: Trainer, epoch: int, log: _Log) -> None:
     if due and len(job.validation_inits):
         with trainer.averaged() as stepper:
             scores = validate(
-                stepper, job.dataset, job.validation_inits, job.validation_lead, trainer.workers, job.experiment.training.batch_size
+                stepper,
+                job.dataset,
+                job.validation_inits,
+                job.validation_lead,
+                trainer.workers,
+                job.experiment.training.batch_size,
             )
     _checkpoint(job, trainer, epoch, scores, log)
 
@@ -172,7 +182,7 @@ def _checkpoint(job: Job, trainer: Trainer, epoch: int, scores: Scores | None, l
     import ray.train
     from ray.train import Checkpoint, CheckpointUploadMode
 
-    metrics: dict[str, Any] = {"global_step": trainer.step, "epoch": epoch}
+    metrics: dict[str, Any] = {"global_step": trainer.step, "epoch": epoch, "epochs": log.epochs}
     if scores is not None:
         metrics |= scores.metrics()
         log.scores(trainer.step, scores)
@@ -180,7 +190,9 @@ def _checkpoint(job: Job, trainer: Trainer, epoch: int, scores: Scores | None, l
     if trainer.workers.rank == 0:
         folder = write_checkpoint(trainer)
         with trainer.averaged() as stepper:
-            summary = {"steps": trainer.step, "epochs": epoch + 1, "skipped_steps": trainer.skipped} | (scores.metrics() if scores else {})
+            summary = {"steps": trainer.step, "epochs": epoch + 1, "skipped_steps": trainer.skipped} | (
+                scores.metrics() if scores else {}
+            )
             save_package(stepper, folder / PACKAGE, summary=summary, lineage=job.lineage)
         checkpoint = Checkpoint.from_directory(str(folder))
     ray.train.report(

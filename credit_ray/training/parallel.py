@@ -53,7 +53,9 @@ class Workers:
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         flat = torch.cat([g.reshape(-1) for g in gradients])
         torch.distributed.all_reduce(flat)
-        for parameter, part, gradient in zip(parameters, flat.split([g.numel() for g in gradients]), gradients, strict=True):
+        for parameter, part, gradient in zip(
+            parameters, flat.split([g.numel() for g in gradients]), gradients, strict=True
+        ):
             parameter.grad = part.view_as(gradient)
 
     def any(self, flag: bool) -> bool:

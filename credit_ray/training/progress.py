@@ -49,7 +49,7 @@ def shown_progress(total_steps: int) -> Iterator[Any]:
     """Follow a board until the block ends; yields the actor that workers post to."""
     import ray
 
-    board = ray.remote(num_cpus=0)(Board).remote()
+    board: Any = ray.remote(num_cpus=0)(Board).remote()
     done = threading.Event()
     follow = _bar if sys.stderr.isatty() else _lines
     thread = threading.Thread(target=follow, args=(board, total_steps, done), daemon=True)
@@ -76,7 +76,11 @@ def _states(board: Any, done: threading.Event) -> Iterator[dict[str, Any]]:
 
 
 def _text(state: dict[str, Any]) -> str:
-    parts = [f"epoch {state['epoch'] + 1}/{state['epochs']}", f"loss {state['loss']:.4f}", f"{state['samples_per_second']:.1f} windows/s"]
+    parts = [
+        f"epoch {state['epoch'] + 1}/{state['epochs']}",
+        f"loss {state['loss']:.4f}",
+        f"{state['samples_per_second']:.1f} windows/s",
+    ]
     if "score" in state:
         parts.append(f"validation {state['score']:.3f} of persistence")
     return ", ".join(parts)
@@ -86,7 +90,13 @@ def _bar(board: Any, total: int, done: threading.Event) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("[bold]training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("[bold]training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("starting workers", total=total)
         for state in _states(board, done):

@@ -7,7 +7,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from credit_ray.data.statistics import Statistics, cached_statistics
 from credit_ray.errors import ClusterError, CreditRayError, TrainingError
 from credit_ray.times import Times
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from credit_ray.tracking.runs import Run
 
-Resume = Literal["auto", "never"]
+log = logging.getLogger(__name__)
 
 _LARGEST_RAY_SLAB = 500_000_000
 
@@ -68,24 +69,40 @@ class TrainResult:
         )
 
 
-def run_training(experiment: Experiment, *, resume: Resume = "auto", parent_run: str | None = None, callbacks: tuple[Any, ...] = ()) -> TrainResult:
+def run_training(experiment: Experiment, *, resume: str = "auto") -> TrainResult:
     """Train a model, and register it.
 
     Parameters
     ----------
     experiment : Experiment
         The config.
-    resume : {"auto", "never"}
-        `auto` goes on with the newest unfinished run of the same science: the config without resources, output and tracking.
-    parent_run : str, optional
-        MLflow run that this one belongs to.
-    callbacks : tuple
-        Of Ray Train, for a search that watches its trials.
+    resume : {"auto", "never"} or path
+        `auto` goes on with the newest unfinished run of the same science, the config without resources, output and tracking; a path, with
+        the run of that folder.
 
     Raises
     ------
     CreditRayError
         For what is wrong with config, data or cluster, before anything starts where possible.
+    """
+    return fit(experiment, resume=resume)
+
+
+def fit(
+    experiment: Experiment,
+    *,
+    resume: str,
+    parent_run: str | None = None,
+    callbacks: tuple[Any, ...] = (),
+) -> TrainResult:
+    """Train a model, and register it unless it is a trial of a search.
+
+    Parameters
+    ----------
+    parent_run : str, optional
+        MLflow run of the search.
+    callbacks : tuple
+        Of Ray Train, for a search that watches its trials.
     """
     from credit_ray.tracking.runs import start_run
 
@@ -94,15 +111,16 @@ def run_training(experiment: Experiment, *, resume: Resume = "auto", parent_run:
     statistics = cached_statistics(experiment, dataset)
     _try_one_step(experiment, dataset, statistics)
     inits, lead = validation_inits(experiment, dataset, plan)
-    with start_run(experiment, stage="train", dataset=dataset, statistics=statistics, resume=resume, parent=parent_run) as run:
+    with start_run(
+        experiment, stage="train", dataset=dataset, statistics=statistics, resume=resume, parent=parent_run
+    ) as run:
         started = time.monotonic()
         with ray_session(experiment.resources):
-            folder, metrics = _fit(experiment, dataset, plan, statistics, inits, lead, run, callbacks)
+            metrics = _fit(experiment, dataset, plan, statistics, inits, lead, run, callbacks)
+        seconds = time.monotonic() - started
         package = Path(run.directory) / "package"
-        if package.exists():
-            shutil.rmtree(package)
-        shutil.move(folder, package)
-        version = run.register(package, metrics=metrics)
+        headline = {"validation/score": metrics["validation/score"]} if "validation/score" in metrics else {}
+        version = run.register(package, metrics=headline) if parent_run is None else ""
     return TrainResult(
         name=experiment.model_name,
         version=version,
@@ -113,7 +131,7 @@ def run_training(experiment: Experiment, *, resume: Resume = "auto", parent_run:
         tracking_uri=run.tracking_uri,
         steps=int(metrics["global_step"]),
         score=metrics.get("validation/score"),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
     )
 
 
@@ -147,10 +165,10 @@ def _fit(
     statistics: Statistics,
     inits: Times,
     lead: int,
-    run: Any,
+    run: Run,
     callbacks: tuple[Any, ...],
-) -> tuple[str, dict[str, Any]]:
-    """Run the workers to the end; gives the best package's folder and that checkpoint's metrics."""
+) -> dict[str, Any]:
+    """Run the workers to the end, and leave the best package in the run's folder; gives that checkpoint's metrics."""
     import ray.train
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
@@ -165,11 +183,13 @@ def _fit(
     gpus = (1.0 if has_gpus() else 0.0) if resources.gpus_per_worker == "auto" else resources.gpus_per_worker
     readers = None if resources.readers == "auto" else resources.readers
     directory, epochs = str(run.directory), plan.locate(total - 1)[0] + 1
-    datasets = {}
+    datasets: dict[str, Any] = {}
     if reader == "ray":
         configure_ray_data()
         workers = resources.workers
-        datasets["train"] = lambda: ray_slabs(dataset, plan.rows(workers, newest_step(directory), epochs), readers=readers)
+        datasets["train"] = lambda: ray_slabs(
+            dataset, plan.rows(workers, newest_step(directory), epochs), readers=readers
+        )
     with shown_progress(total) as board:
         job = Job(
             experiment=experiment,
@@ -181,14 +201,16 @@ def _fit(
             run_id=run.run_id,
             run_directory=directory,
             tracking_uri=run.tracking_uri,
-            lineage=run.lineage,
+            lineage={**run.lineage, "training_period": list(dataset.period("train"))},
             board=board,
         )
         trainer = TorchTrainer(
-            train_worker,
-            train_loop_config=job,
+            lambda config: train_worker(config["job"]),
+            train_loop_config={"job": job},
             scaling_config=ray.train.ScalingConfig(
-                num_workers=resources.workers, use_gpu=gpus > 0, resources_per_worker={"CPU": _cpus(experiment)} | ({"GPU": gpus} if gpus else {})
+                num_workers=resources.workers,
+                use_gpu=gpus > 0,
+                resources_per_worker={"CPU": _cpus(experiment)} | ({"GPU": gpus} if gpus else {}),
             ),
             run_config=ray.train.RunConfig(
                 name=RAY_RUN,
@@ -214,11 +236,14 @@ def _fit(
     if scored:
         checkpoint, metrics = min(scored, key=lambda pair: pair[1]["validation/score"])
     else:
-        checkpoint, metrics = result.checkpoint, result.metrics
+        checkpoint, metrics = result.checkpoint, result.metrics or {}
     with checkpoint.as_directory() as folder:
-        kept = Path(directory) / "package.new"
-        shutil.copytree(Path(folder) / PACKAGE, kept, dirs_exist_ok=True)
-    return str(kept), dict(metrics)
+        whole, kept = Path(directory) / "package.partial", Path(directory) / "package"
+        shutil.rmtree(whole, ignore_errors=True)
+        shutil.copytree(Path(folder) / PACKAGE, whole)
+        shutil.rmtree(kept, ignore_errors=True)
+        whole.rename(kept)
+    return dict(metrics)
 
 
 def _the_cause(error: Any) -> CreditRayError:
@@ -264,6 +289,3 @@ def _free_cpus() -> float:
     import ray
 
     return ray.cluster_resources().get("CPU", 0)
-
-
-__all__ = ["Resume", "TrainResult", "run_training"]

@@ -111,14 +111,19 @@ class Trainer:
         Whom to sum with.
     """
 
-    def __init__(self, stepper: Stepper, loss: Loss, config: TrainingConfig, total_steps: int, seed: int, workers: Workers) -> None:
+    def __init__(
+        self, stepper: Stepper, loss: Loss, config: TrainingConfig, total_steps: int, seed: int, workers: Workers
+    ) -> None:
         self.stepper, self.loss, self.config = stepper, loss, config
         self.total_steps, self.seed, self.workers = total_steps, seed, workers
         self.parameters = [p for p in stepper.network.parameters() if p.requires_grad]
         # Decay pulls kernels and matrices towards zero; biases, gains and tables of scalars have a scale of their own.
         decayed = [p for p in self.parameters if p.ndim > 1]
         kept = [p for p in self.parameters if p.ndim <= 1]
-        groups = [dict(params=decayed, weight_decay=config.optimizer.weight_decay), dict(params=kept, weight_decay=0.0)]
+        groups = [
+            {"params": decayed, "weight_decay": config.optimizer.weight_decay},
+            {"params": kept, "weight_decay": 0.0},
+        ]
         self.optimizer = torch.optim.AdamW(groups, lr=config.optimizer.lr, betas=config.optimizer.betas, fused=True)
         self.ema = Ema(stepper.network, config.ema) if config.ema is not None else None
         self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and workers.device.type == "cuda")
@@ -133,7 +138,9 @@ class Trainer:
             After twenty steps in a row whose gradient is not finite; names the times.
         """
         self.stepper.train()
-        torch.manual_seed((self.seed << 32) + self.step * self.workers.world + self.workers.rank)  # so that resuming repeats dropout exactly
+        torch.manual_seed(
+            (self.seed << 32) + self.step * self.workers.world + self.workers.rank
+        )  # so that resuming repeats dropout exactly
         rate = self.config.optimizer.lr * learning_rate(self.config.schedule, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -145,7 +152,11 @@ class Trainer:
             share.backward()
         self.workers.sum_gradients(self.parameters)
         loss = float(self.workers.sum_(share.detach().clone()))
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip if self.config.clip is not None else math.inf))
+        norm = float(
+            torch.nn.utils.clip_grad_norm_(
+                self.parameters, self.config.clip if self.config.clip is not None else math.inf
+            )
+        )
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             self.optimizer.step()
@@ -179,13 +190,13 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values, from which training goes on exactly."""
-        return dict(
-            step=self.step,
-            skipped=self.skipped,
-            network=self.stepper.network.state_dict(),
-            optimizer=self.optimizer.state_dict(),
-            ema=dict(shadow=self.ema.shadow, updates=self.ema.updates) if self.ema else None,
-        )
+        return {
+            "step": self.step,
+            "skipped": self.skipped,
+            "network": self.stepper.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": {"shadow": self.ema.shadow, "updates": self.ema.updates} if self.ema else None,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""

@@ -47,7 +47,10 @@ class Scores:
         found = {"validation/score": self.score}
         for lead in sorted({0, len(self.rmse) - 1}):
             label = _lead_label(self.step, lead + 1)
-            found |= {f"validation/rmse_{label}/{name}": float(value) for name, value in zip(self.names, self.rmse[lead], strict=True)}
+            found |= {
+                f"validation/rmse_{label}/{name}": float(value)
+                for name, value in zip(self.names, self.rmse[lead], strict=True)
+            }
         return found
 
 
@@ -56,7 +59,9 @@ def _lead_label(step: Step, count: int) -> str:
 
 
 @torch.inference_mode()
-def validate(stepper: Stepper, dataset: Dataset, init_times: Times, lead_steps: int, workers: Workers, batch_size: int) -> Scores:
+def validate(
+    stepper: Stepper, dataset: Dataset, init_times: Times, lead_steps: int, workers: Workers, batch_size: int
+) -> Scores:
     """Roll out from each initial time and compare with the data; workers share the initial times.
 
     Parameters
@@ -94,5 +99,3 @@ def _weighted_square(error: Tensor, weights: Tensor) -> Tensor:
     """Sum over trajectories of the weighted mean square: [trajectory, outputs, *grid] → [outputs]; places without weight do not count."""
     square = torch.where(weights > 0, error.double() ** 2, 0.0)
     return (square * weights).sum((0, -2, -1))
-
-
