@@ -33,7 +33,6 @@ def run_trial(values: dict[str, Any], *, experiment: Experiment, parent_run: str
     fit(
         with_values(experiment, values),
         resume="never",
-        stage="trial",
         parent_run=parent_run,
         callbacks=(ReportValidations(),),
     )
