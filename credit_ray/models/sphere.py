@@ -1,5 +1,5 @@
-"""What networks on a rectangle of the sphere share: where a grid's rows lie to the poles, at each level of coarsening,
-and convolutions, down- and up-sampling that see no edges.
+"""What networks on a rectangle of the sphere share: where the rows lie to the poles at each level of coarsening, and
+convolutions, down- and up-sampling that see no edges.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from credit_ray.grid.padding import spherical_pad
@@ -53,18 +54,13 @@ class Topology:
     def coarser(self) -> Topology:
         """Half as many rows and columns, rounded up.
 
-        From a pole every other row is kept, so that the first stays on the pole; else rows are taken in pairs. Where the
-        last coarse row then lies relative to the south pole follows from the count.
+        From a pole point every other row is kept, so that the first stays on the pole; else rows are taken in pairs. Where
+        the last coarse row lies relative to the south pole then follows from the count.
         """
         rows = -(-self.rows // 2)
         last = 2 * (rows - 1) + (0.0 if self.north_point else 0.5)  # in rows of this topology
         pole = self.rows - 1 + (0.0 if self.south_point else 0.5)
-        return replace(
-            self,
-            rows=rows,
-            columns=-(-self.columns // 2),
-            south_point=self.poles and pole - last < 0.5,
-        )
+        return replace(self, rows=rows, columns=-(-self.columns // 2), south_point=self.poles and pole - last < 0.5)
 
     def pad(
         self,
@@ -89,45 +85,80 @@ class Topology:
         return x
 
 
-class SphericalConv(nn.Module):
-    """A convolution of odd kernel that keeps the size of its input and sees no edges.
-
-    Parameters
-    ----------
-    in_channels, out_channels, kernel : int
-        As of `nn.Conv2d`.
-    topology : Topology
-        Of its input.
-    sign, offset : Tensor [in_channels], optional
-        What crossing a pole does to a channel, where the input is physical; hidden channels have neither.
+class ReflectedInput(nn.Module):
+    """The network's input [batch, time, channel, rows, columns], its history flattened time-major, and padded: physical
+    channels change across a pole (a vector's component points the other way), hidden ones do not.
     """
 
-    sign: Tensor | None
-    offset: Tensor | None
+    sign: Tensor
+    offset: Tensor
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        topology: Topology,
-        *,
-        sign: Tensor | None = None,
-        offset: Tensor | None = None,
-    ) -> None:
+    def __init__(self, shape: NetworkShape, top: int, bottom: int, left: int, right: int) -> None:
+        super().__init__()
+        self.topology, self.margins = Topology.of(shape), (top, bottom, left, right)
+        # Not in the state dict: they follow from the variables and their normalisation, which are kept elsewhere.
+        self.register_buffer("sign", torch.tensor(shape.pole_sign * shape.history), persistent=False)
+        self.register_buffer("offset", torch.tensor(shape.pole_offset * shape.history), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """→ [batch, time · channel, top + rows + bottom, left + columns + right]."""
+        x = x.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        return self.topology.pad(x, *self.margins, sign=self.sign, offset=self.offset)
+
+
+class SphericalConv(nn.Module):
+    """A convolution of odd kernel on hidden channels that keeps their size and sees no edges."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, topology: Topology) -> None:
         super().__init__()
         self.topology, self.margin = topology, kernel // 2
         self.conv = nn.Conv2d(in_channels, out_channels, kernel)
-        self.register_buffer("sign", sign, persistent=False)
-        self.register_buffer("offset", offset, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         n = self.margin
-        return self.conv(self.topology.pad(x, n, n, n, n, sign=self.sign, offset=self.offset))
+        return self.conv(self.topology.pad(x, n, n, n, n))
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each place."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(conv(norm(x)))): normalised first, added last (He et al. 2016, arXiv:1603.05027)."""
+
+    def __init__(self, channels: int, kernel: int, topology: Topology, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.first = SphericalConv(channels, channels, kernel, topology)
+        self.dropout = nn.Dropout2d(dropout)
+        self.second = SphericalConv(channels, channels, kernel, topology)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.dropout(F.silu(self.first(self.norm(x)))))
+
+
+class ZeroHead(nn.Module):
+    """The last layer, which starts at zero: an untrained network that predicts changes is persistence."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.weight = nn.Parameter(torch.zeros(out_channels, channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(self.norm(x), self.weight, self.bias)
 
 
 class Downsample(nn.Module):
-    """Halve rows and columns, each coarse cell from the fine ones that it covers (from a pole point: from its row and both
+    """To `topology.coarser()`: each coarse cell from the fine ones that it covers (on pole points: from its row and both
     neighbours)."""
 
     def __init__(self, in_channels: int, out_channels: int, topology: Topology) -> None:
@@ -140,13 +171,18 @@ class Downsample(nn.Module):
         return self.conv(t.pad(x, int(t.north_point), t.rows % 2, 0, t.columns % 2))
 
 
-def upsample(x: Tensor, coarse: Topology, fine: Topology) -> Tensor:
-    """Bilinear interpolation from `coarse` to `fine` (of which it is `coarser()`): linear in between, so no pattern of the
-    coarse cells can be left behind.
-    """
-    x = coarse.pad(x, 1, 1, 1, 1)
-    x = _double(x, -2, on_points=coarse.north_point)[..., : fine.rows, :]
-    return _double(x, -1, on_points=False)[..., : fine.columns]
+class Upsample(nn.Module):
+    """Bilinear interpolation from `topology.coarser()`: linear in between, so that no pattern of the coarse cells is left
+    behind."""
+
+    def __init__(self, topology: Topology) -> None:
+        super().__init__()
+        self.topology, self.coarse = topology, topology.coarser()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.coarse.pad(x, 1, 1, 1, 1)
+        x = _double(x, 2, on_points=self.coarse.north_point)[:, :, : self.topology.rows]
+        return _double(x, 3, on_points=False)[..., : self.topology.columns]
 
 
 def _double(x: Tensor, dim: int, on_points: bool) -> Tensor:
@@ -157,9 +193,4 @@ def _double(x: Tensor, dim: int, on_points: bool) -> Tensor:
         even, odd = here, torch.lerp(here, after, 0.5)
     else:
         even, odd = torch.lerp(here, before, 0.25), torch.lerp(here, after, 0.25)
-    return torch.stack([even, odd], dim if dim > 0 else dim + x.ndim + 1).flatten(dim - 1, dim) if False else _interleave(even, odd, dim)
-
-
-def _interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
-    dim = dim % even.ndim
     return torch.stack([even, odd], dim + 1).flatten(dim, dim + 1)
