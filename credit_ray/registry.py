@@ -102,8 +102,6 @@ networks = Registry(
         unet=("unet", "UNet"),
         wxformer=("wxformer", "WXFormer"),
         linear=("linear", "Linear"),
-        persistence=("baselines", "Persistence"),
-        climatology=("baselines", "Climatology"),
     ),
 )
 

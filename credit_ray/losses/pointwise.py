@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,52 +11,65 @@ from credit_ray.losses.arguments import PointwiseArguments
 
 
 class Loss(Protocol):
-    """The seam: built as `Loss(arguments, weights)`, with weights [channel, *grid]."""
+    """What training minimises; built as `Loss(arguments, weights)`, with `weights` [channel, *grid] on the model's device."""
+
+    def __init__(self, arguments: Any, weights: Tensor) -> None: ...
 
     def __call__(self, prediction: Tensor, target: Tensor, lead: int) -> Tensor:
-        """[batch], from `prediction` [batch, member, channel, *grid] and `target` [batch, channel, *grid], both in units of the output's σ;
-        `lead` is the step of the rollout, from 1."""
+        """One number for each forecast of a batch.
+
+        Parameters
+        ----------
+        prediction : Tensor
+            [batch, member, channel, *grid], in units of the output's σ.
+        target : Tensor
+            [batch, channel, *grid], in the same units. Under zero weight neither need be finite.
+        lead : int
+            Step of the rollout, from 1.
+
+        Returns
+        -------
+        Tensor
+            [batch].
+        """
+        ...
+
+    def per_channel(self, prediction: Tensor, target: Tensor, lead: int) -> Tensor:
+        """[batch, channel]: the loss of each channel by itself; NaN for one that has no weight anywhere."""
         ...
 
 
 class _Pointwise:
-    """The weighted mean, over channels and places, of an error of the mean over members.
-
-    Parameters
-    ----------
-    weights : Tensor
-        [channel, *grid]; where it is zero, neither field need be finite.
-    """
+    """The weighted mean over channels and places, and the mean over members, of a function of prediction − target."""
 
     def __init__(self, arguments: PointwiseArguments, weights: Tensor) -> None:
-        self.weights = weights / weights.sum()
+        self.weights = weights
 
     def __call__(self, prediction: Tensor, target: Tensor, lead: int) -> Tensor:
-        return (self.error(self._difference(prediction, target)) * self.weights).sum((-3, -2, -1))
+        return self._weighted(prediction, target).sum(1) / self.weights.sum()
 
-    def per_channel(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """[batch, channel]: each channel's own weighted mean."""
-        total = self.weights.sum((-2, -1)).clamp(min=torch.finfo(self.weights.dtype).tiny)
-        return (self.error(self._difference(prediction, target)) * self.weights).sum((-2, -1)) / total
+    def per_channel(self, prediction: Tensor, target: Tensor, lead: int) -> Tensor:
+        return self._weighted(prediction, target) / self.weights.flatten(1).sum(1)
 
-    def _difference(self, prediction: Tensor, target: Tensor) -> Tensor:
-        # Zeroed before the error, not after: the gradient of NaN · 0 is NaN.
-        return torch.where(self.weights > 0, prediction.mean(1) - target, 0.0)
+    def _weighted(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """[batch, channel], summed over places."""
+        # What is masked is taken out of the difference, not out of the error: the gradient of NaN · 0 is NaN.
+        difference = torch.where(self.weights > 0, prediction - target[:, None], 0.0)
+        return (self._error(difference).mean(1) * self.weights).flatten(2).sum(2)
 
-    def error(self, difference: Tensor) -> Tensor:
-        """Of one difference."""
+    def _error(self, difference: Tensor) -> Tensor:
         raise NotImplementedError
 
 
 class MeanSquaredError(_Pointwise):
-    """(prediction − target)²: its minimum is the conditional mean."""
+    """(prediction − target)²; least for the conditional mean."""
 
-    def error(self, difference: Tensor) -> Tensor:
+    def _error(self, difference: Tensor) -> Tensor:
         return difference.square()
 
 
 class MeanAbsoluteError(_Pointwise):
-    """|prediction − target|: its minimum is the conditional median."""
+    """|prediction − target|; least for the conditional median."""
 
-    def error(self, difference: Tensor) -> Tensor:
+    def _error(self, difference: Tensor) -> Tensor:
         return difference.abs()

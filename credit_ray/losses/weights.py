@@ -9,23 +9,42 @@ from torch import Tensor
 
 
 def loss_weights(*, area: Tensor | None, channels: Sequence[float], mask: Tensor | None, grid: Sequence[int]) -> Tensor:
-    """Weights [channel, *grid] whose mean is one where a variable exists, and zero elsewhere.
+    """Weights whose mean is one where a variable exists and counts, and that are zero elsewhere.
+
+    A channel's weight is its share of the loss, however much of the globe it covers: sea ice at weight 1 counts as much as temperature
+    at weight 1.
 
     Parameters
     ----------
     area : Tensor, optional
         [*grid], proportional to the cells' areas; None for equal weights.
     channels : sequence of float
-        Weight of each channel.
+        Weight of each channel, not negative.
     mask : Tensor, optional
         [channel, *grid], False where a channel does not exist.
     grid : sequence of int
-        Its shape.
+        Rows and columns, or whatever the grid's shape is.
+
+    Returns
+    -------
+    Tensor
+        [channel, *grid].
+
+    Raises
+    ------
+    ValueError
+        For a negative weight, or where nothing has any.
     """
-    weights = torch.ones(len(channels), *grid) if area is None else area.expand(len(channels), *grid).clone()
-    valid = torch.ones_like(weights, dtype=torch.bool) if mask is None else mask
-    weights = torch.where(valid, weights, 0.0)
-    # Each channel's weights sum to the same, however much of the globe it covers; then the config's weight is the only difference.
-    weights = weights / weights.sum((-2, -1), keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-    weights = weights * torch.tensor(channels).view(-1, 1, 1)
-    return weights / weights[valid].mean()
+    if min(channels) < 0:
+        raise ValueError(
+            f"weight {min(channels)} of channel {list(channels).index(min(channels))}: it can't be negative"
+        )
+    places = torch.ones(*grid) if area is None else area
+    weights = places.expand(len(channels), *grid).flatten(1)
+    if mask is not None:
+        weights = weights.where(mask.flatten(1), 0.0)
+    covered = weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    weights = weights / covered * weights.new_tensor(channels)[:, None]
+    if not weights.sum() > 0:
+        raise ValueError("no channel has any weight anywhere: there is nothing to learn")
+    return (weights / weights[weights > 0].mean()).view(len(channels), *grid)

@@ -37,7 +37,7 @@ class DynamicPositionBias(nn.Module):
         layers: list[nn.Module] = []
         for width_in in (2, hidden, hidden):
             layers += [nn.Linear(width_in, hidden), nn.LayerNorm(hidden), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden, heads))
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden, heads, bias=False))  # softmax would not see a constant
         along = torch.arange(1 - window, window)
         offsets = torch.stack(torch.meshgrid(along, along, indexing="ij"), -1).flatten(0, 1)  # [(2·window − 1)², 2]
         token = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"), -1).flatten(0, 1)
