@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from credit_ray.config.experiment import Experiment
@@ -38,6 +39,30 @@ def config_diff(left: Experiment, right: Experiment) -> list[tuple[str, Scalar, 
     """(dotted key, left, right) of every key in which two experiments differ; None where one does not have it."""
     a, b = flatten(plain(left)), flatten(plain(right))
     return [(key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
+
+
+@dataclass(frozen=True)
+class ConfigDifference:
+    """Two configs compared.
+
+    Parameters
+    ----------
+    keys : list of (str, scalar, scalar)
+        As by `config_diff`.
+    """
+
+    keys: list[tuple[str, Scalar, Scalar]]
+
+    @classmethod
+    def between(cls, left: Experiment, right: Experiment) -> ConfigDifference:
+        """All keys in which they differ."""
+        return cls(config_diff(left, right))
+
+    def __str__(self) -> str:
+        if not self.keys:
+            return "They say the same."
+        width = max(len(key) for key, _, _ in self.keys)
+        return "\n".join(f"{key.ljust(width)}  {json.dumps(a)} → {json.dumps(b)}" for key, a, b in self.keys)
 
 
 def experiment_digest(experiment: Experiment) -> str:

@@ -28,7 +28,7 @@ FLOORS = (
     {"forecasting"},
     {"training"},
     {"tuning", "serving"},
-    {"cli", "launch", "quickstart", "check"},
+    {"command", "cli_models", "cli", "launch", "quickstart", "check"},
 )
 FLOOR_OF = {part: number for number, floor in enumerate(FLOORS) for part in floor}
 

@@ -73,7 +73,12 @@ def test_a_difference_names_key_and_both_values(base: Path) -> None:
 KEYS = st.text("ab.", min_size=1, max_size=3)
 
 
-@given(st.dictionaries(KEYS, st.recursive(st.integers(), lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner))))
+VALUES = st.recursive(
+    st.integers(), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=2), max_leaves=6
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=3))
 def test_flat_keys_are_never_shared(tree: dict[str, object]) -> None:
     def leaves(part: object) -> int:
         if isinstance(part, dict) and part:

@@ -1,0 +1,366 @@
+"""`credit-ray`: a command parses its arguments, loads the config, and calls one function of one package.
+
+Everything heavy is imported inside the commands, so that help, and mistakes in arguments, are answered at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from credit_ray import __version__, cli_models
+from credit_ray.command import (
+    DEBUG,
+    AsJson,
+    ConfigOption,
+    ConfigPath,
+    DataOption,
+    Overrides,
+    argument,
+    errors_as_messages,
+    finish,
+    group,
+    load,
+    log_to_stderr,
+    progress,
+)
+from credit_ray.errors import ConfigError
+
+app = group("AI Earth-system models on Ray: data in, model trained, registered, forecast, verified, served.")
+config_app = group("The experiment config: what can be said in it, what it says, how two differ.")
+data_app = group("Data: a sample, what a store holds, statistics, the reading plan.")
+
+
+def main(*command: str) -> None:
+    """Run the command line: `main("train")` is `credit-ray train` with this process's arguments."""
+    with errors_as_messages():
+        app([*command, *sys.argv[1:]], prog_name="credit-ray")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"credit-ray {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Start with: credit-ray quickstart\n\nEvery command explains itself: credit-ray COMMAND --help")
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help=f"Show tracebacks and debug logs, as {DEBUG}=1 does.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG] = "1"  # inherited by the processes that Ray starts
+    log_to_stderr()
+
+
+# ---- the whole path ----------------------------------------------------------------------------------------------------------------
+
+_PATH = "From data to forecasts"
+_CLOSER = "A closer look"
+
+
+@app.command(rich_help_panel=_PATH, epilog="credit-ray quickstart --dir demo --serve")
+def quickstart(
+    directory: Annotated[Path, typer.Option("--dir", help="Where everything goes.")] = Path("demo"),
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the trained model at the end, until Ctrl-C.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Sample data → check → statistics → train → register → forecast → verify, in minutes on a laptop."""
+    from credit_ray.quickstart import run_quickstart
+
+    finish(run_quickstart(directory, serve=serve), json)
+
+
+@app.command(
+    rich_help_panel=_PATH, epilog="credit-ray check configs/experiments/sample.yaml --set training.batch_size=64"
+)
+def check(
+    config: ConfigPath = None, config_file: ConfigOption = None, set_: Overrides = None, json: AsJson = False
+) -> None:
+    """Try an experiment before it starts: config, data, one step forward and back; memory, time and bytes that it will take."""
+    from credit_ray.check import run_check
+
+    finish(run_check(load(config, config_file, set_)), json)
+
+
+@app.command(
+    rich_help_panel=_PATH, epilog="credit-ray train configs/experiments/sample.yaml --set training.max_epochs=20"
+)
+def train(
+    config: ConfigPath = None,
+    config_file: ConfigOption = None,
+    set_: Overrides = None,
+    resume: Annotated[
+        str,
+        typer.Option(help="auto: go on with the newest unfinished run of the same science; never; or a run's folder."),
+    ] = "auto",
+    json: AsJson = False,
+) -> None:
+    """Train a model, and register it. Results: the run's page in MLflow, and a model package."""
+    experiment = load(config, config_file, set_)
+    from credit_ray.training import run_training
+
+    finish(run_training(experiment, resume=resume), json)
+
+
+@app.command(rich_help_panel=_PATH, epilog="credit-ray tune configs/experiments/sample.yaml --set tuning.trials=8")
+def tune(
+    config: ConfigPath = None,
+    config_file: ConfigOption = None,
+    set_: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest unfinished search of the same science.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Search the keys of `tuning.space`; the best trial's model is registered."""
+    experiment = load(config, config_file, set_)
+    from credit_ray.tuning import run_tuning
+
+    finish(run_tuning(experiment, resume=resume), json)
+
+
+@app.command(
+    rich_help_panel=_PATH,
+    epilog="credit-ray forecast models:/sample@candidate --config configs/experiments/sample.yaml --init 2000-12-01T00 --lead 10d --out f.zarr\n\n"
+    "credit-ray forecast configs/experiments/sample.yaml",
+)
+def forecast(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="models:/NAME@ALIAS, models:/NAME/3, runs:/… or a package's folder; or the config, whose forecast.model is then used."
+        ),
+    ] = None,
+    config_file: DataOption = None,
+    init: Annotated[
+        list[str] | None, typer.Option("--init", metavar="TIME", help="An initial time. May be repeated.")
+    ] = None,
+    inits: Annotated[
+        str | None,
+        typer.Option(metavar="FROM/TO/EVERY", help="Evenly spaced initial times; or a split: validation, test."),
+    ] = None,
+    lead: Annotated[str | None, typer.Option(help="How far: 10d, 12mo, 40steps.")] = None,
+    out: Annotated[str | None, typer.Option(metavar="URL", help="The Zarr store to write.")] = None,
+    set_: Overrides = None,
+    json: AsJson = False,
+) -> None:
+    """Forecast from given times into a CF-conforming Zarr store. Its arguments override the keys of `forecast:`."""
+    model, config_file = _model_or_config(model, config_file)
+    if init and inits:
+        raise ConfigError("Give --init or --inits, not both.")
+    experiment = load(
+        None,
+        config_file,
+        set_,
+        argument("forecast.model", model, ""),
+        argument("forecast.inits", init or None, "--init"),
+        argument("forecast.inits", _inits(inits), f"--inits {inits}:"),
+        argument("forecast.lead", lead, "--lead"),
+        argument("forecast.output.store", out, "--out"),
+    )
+    from credit_ray.forecasting import run_forecast
+
+    finish(run_forecast(experiment), json)
+
+
+@app.command(
+    rich_help_panel=_PATH, epilog="credit-ray verify f.zarr --config configs/experiments/sample.yaml --out scores"
+)
+def verify(
+    forecast: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FORECAST", help="The forecast store; or the config, whose forecast.output.store is then used."
+        ),
+    ] = None,
+    config_file: DataOption = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="What to score beside it: persistence, climatology.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for tables, plots and the page.")] = None,
+    set_: Overrides = None,
+    json: AsJson = False,
+) -> None:
+    """Score forecasts against the data and against persistence and climatology: tables, plots, a page."""
+    forecast, config_file = _model_or_config(forecast, config_file)
+    experiment = load(
+        None,
+        config_file,
+        set_,
+        argument("verification.forecast", forecast, ""),
+        argument("verification.baselines", baseline.split(",") if baseline is not None else None, "--baseline"),
+        argument("verification.output", out, "--out"),
+    )
+    from credit_ray.verification import run_verification
+
+    finish(run_verification(experiment), json)
+
+
+@app.command(rich_help_panel=_PATH, epilog="credit-ray serve configs/experiments/sample.yaml --port 8000")
+def serve(
+    config: ConfigPath = None,
+    config_file: ConfigOption = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; beyond loopback it needs serving.auth.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    set_: Overrides = None,
+    json: AsJson = False,
+) -> None:
+    """Answer forecast requests over HTTP until Ctrl-C: the API is described at /docs."""
+    experiment = load(
+        config, config_file, set_, argument("serving.host", host, "--host"), argument("serving.port", port, "--port")
+    )
+    from credit_ray.serving import run_serving
+
+    finish(run_serving(experiment), json)
+
+
+@app.command(rich_help_panel=_PATH, epilog="credit-ray plot f.zarr --variable vorticity --lead 3d --out vorticity.png")
+def plot(
+    forecast: Annotated[str, typer.Argument(metavar="FORECAST", help="The forecast store.")],
+    variable: Annotated[str, typer.Option(help="What to show; with its level where it has some: z_500.")],
+    lead: Annotated[str, typer.Option(help="How far after the initial time: 3d, 12steps.")],
+    out: Annotated[Path, typer.Option(metavar="PNG", help="The picture.")],
+    init: Annotated[str | None, typer.Option(metavar="TIME", help="The initial time; default: the first.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Draw one field of a forecast."""
+    from credit_ray.verification.plot import plot_field
+
+    finish(plot_field(forecast, variable=variable, lead=lead, out=out, init_time=init), json)
+
+
+# ---- the config --------------------------------------------------------------------------------------------------------------------
+
+
+@config_app.command("schema", epilog="credit-ray config schema > experiment.schema.json")
+def config_schema() -> None:
+    """JSON Schema of the config, for editors that complete and check while one types."""
+    import json
+
+    from credit_ray.config.schema import config_schema
+
+    print(json.dumps(config_schema(), indent=2))
+
+
+@config_app.command("reference")
+def config_reference() -> None:
+    """Every key with its type, default and meaning, as a Markdown page."""
+    from credit_ray.config.schema import config_reference
+
+    print(config_reference(), end="")
+
+
+@config_app.command("show", epilog="credit-ray config show configs/experiments/sample.yaml --set model.width=32")
+def config_show(
+    config: ConfigPath = None, config_file: ConfigOption = None, set_: Overrides = None, json: AsJson = False
+) -> None:
+    """The complete config: files merged, environment filled in, defaults written out, credentials hidden."""
+    from credit_ray.config.dump import dump_yaml, plain
+
+    experiment = load(config, config_file, set_)
+    if json:
+        finish(plain(experiment), json)
+    else:
+        print(dump_yaml(experiment), end="")
+
+
+@config_app.command("diff", epilog="credit-ray config diff configs/experiments/sample.yaml mine.yaml")
+def config_diff(
+    left: Annotated[Path, typer.Argument(help="One config.")],
+    right: Annotated[Path, typer.Argument(help="The other.")],
+    set_: Overrides = None,
+    json: AsJson = False,
+) -> None:
+    """The keys in which two configs differ, defaults included. `--set` is applied to the second."""
+    from credit_ray.config.dump import ConfigDifference
+
+    finish(ConfigDifference.between(load(left, None, None), load(right, None, set_)), json)
+
+
+# ---- data --------------------------------------------------------------------------------------------------------------------------
+
+
+@data_app.command("sample", epilog="credit-ray data sample demo/data")
+def data_sample(
+    directory: Annotated[Path, typer.Argument(help="Where the store is written.")],
+    seed: Annotated[int, typer.Option(help="Of the initial weather: the same seed, the same data.")] = 0,
+    states: Annotated[int, typer.Option(help="How many, six hours apart.")] = 1500,
+    json: AsJson = False,
+) -> None:
+    """Simulate weather on the rotating sphere and write it as Zarr: data to try everything with."""
+    from credit_ray.data.sample import write_sample
+
+    with progress("simulating") as show:
+        result = write_sample(directory, seed=seed, states=states, progress=show)
+    finish(result, json)
+
+
+@data_app.command("info", epilog="credit-ray data info demo/data/weather.zarr")
+def data_info(
+    url: Annotated[str, typer.Argument(help="A Zarr store, a NetCDF file, or a glob of them.")], json: AsJson = False
+) -> None:
+    """What a store holds: variables and how they are understood, levels, times and their gaps, grid, chunks."""
+    from credit_ray.data.info import describe_store
+
+    finish(describe_store(url), json)
+
+
+@data_app.command("statistics")
+def data_statistics(
+    config: ConfigPath = None, config_file: ConfigOption = None, set_: Overrides = None, json: AsJson = False
+) -> None:
+    """Means, deviations and climatology of the training period, in one pass; kept for later runs."""
+    experiment = load(config, config_file, set_)
+    from credit_ray.data.statistics import run_statistics
+
+    with progress("reading") as show:
+        result = run_statistics(experiment, progress=show)
+    finish(result, json)
+
+
+@data_app.command("plan")
+def data_plan(
+    config: ConfigPath = None, config_file: ConfigOption = None, set_: Overrides = None, json: AsJson = False
+) -> None:
+    """What training will read, in which order, and at what cost."""
+    experiment = load(config, config_file, set_)
+    from credit_ray.data.plan_report import run_plan
+
+    finish(run_plan(experiment), json)
+
+
+def _model_or_config(first: str | None, config_file: Path | None) -> tuple[str | None, Path | None]:
+    """A first argument that is a YAML file is the config, not a model or a store."""
+    if first and not config_file and first.endswith((".yaml", ".yml")):
+        return None, Path(first)
+    return first, config_file
+
+
+def _inits(text: str | None) -> Any:
+    """`2000-01-01/2000-02-01/1D`, or the name of a split."""
+    if text is None or "/" not in text:
+        return text
+    parts = text.split("/")
+    if len(parts) != 3:
+        raise ConfigError(
+            f"--inits {text}: should be FROM/TO/EVERY, such as 2000-01-01/2000-02-01/1D, or a split: validation, test."
+        )
+    return dict(zip(("start", "end", "every"), parts, strict=True))
+
+
+# Added last: the help lists what one does most before what one looks up.
+app.add_typer(data_app, name="data", rich_help_panel=_CLOSER)
+app.add_typer(cli_models.app, name="models", rich_help_panel=_CLOSER)
+app.add_typer(config_app, name="config", rich_help_panel=_CLOSER)
+
+if __name__ == "__main__":
+    main()
