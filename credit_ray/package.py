@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -159,7 +160,8 @@ def save_package(
     directory : path
         A new folder, or one that holds a package, which is replaced.
     summary, lineage : mapping
-        Plain values (JSON). `lineage` has `data_digest`, `run_id` and `code_revision`; the versions of the libraries are added.
+        Plain values (JSON; a number that is not finite becomes null). `lineage` has `data_digest`, `run_id` and `code_revision`; the
+        versions of the libraries are added.
 
     Raises
     ------
@@ -186,7 +188,7 @@ def save_package(
             "format": FORMAT,
             "recipe": stepper.recipe.to_json(),
             "parameters": sum(p.numel() for p in stepper.network.parameters()),
-            "summary": dict(summary),
+            "summary": _finite(summary),
             "lineage": {**lineage, "versions": _versions()},
             "files": {name: _file_entry(writing / name) for name in (WEIGHTS, CONSTANTS)},
         }
@@ -330,7 +332,16 @@ def _sealed(body: Mapping[str, Any], where: Path) -> bytes:
         seal = hashlib.sha256(json.dumps(body, allow_nan=False).encode()).hexdigest()
         return (json.dumps({**body, "sha256": seal}, indent=1, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:
-        raise PackageError(f"{where}: summary and lineage must be plain, finite values: {error}.") from None
+        raise PackageError(f"{where}: summary and lineage must be plain values: {error}.") from None
+
+
+def _finite(value: Any) -> Any:
+    """Plain values with null for numbers that are not finite, which JSON does not have: a score may be one."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _file_entry(path: Path) -> dict[str, Any]:
