@@ -1,0 +1,23 @@
+"""From forecasts and truth to scores: statistic → weighted sum → metric.
+
+forecasts.py     a forecast store as scores and plots read it
+statistics.py    what is summed: errors, anomalies and their products
+aggregation.py   `WeightedSum`: sums that add up in any order
+metrics.py       RMSE, bias, ACC from mean statistics
+baselines.py     persistence and climatology: what a model must beat
+scoring.py       one pass over a store, in bounded memory
+scores.py        scores as a table
+projection.py    from a field on a grid to the pixels of a map
+maps.py          one field as a picture
+plot.py          `plot_field`: one field of a store
+case.py          one forecast beside what happened
+curves.py        scores by lead time as pictures
+report.py        one self-contained page
+run.py           `run_verification`: all of it
+progress.py      a bar on a terminal, plain lines in a log
+api.py           `verify` for notebooks
+"""
+
+from credit_ray.verification.run import VerificationResult, run_verification
+
+__all__ = ["VerificationResult", "run_verification"]
