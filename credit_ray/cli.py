@@ -69,12 +69,14 @@ _CLOSER = "A closer look"
 def quickstart(
     directory: Annotated[Path, typer.Option("--dir", help="Where everything goes.")] = Path("demo"),
     serve: Annotated[bool, typer.Option("--serve", help="Serve the trained model at the end, until Ctrl-C.")] = False,
+    states: Annotated[int, typer.Option(help="How many six-hourly states of weather to simulate.")] = 1500,
+    set_: Overrides = None,
     json: AsJson = False,
 ) -> None:
     """Sample data → check → statistics → train → register → forecast → verify, in minutes on a laptop."""
     from credit_ray.quickstart import run_quickstart
 
-    finish(run_quickstart(directory, serve=serve), json)
+    finish(run_quickstart(directory, serve=serve, states=states, overrides=tuple(set_ or ())), json)
 
 
 @app.command(
@@ -229,13 +231,14 @@ def plot(
     variable: Annotated[str, typer.Option(help="What to show; with its level where it has some: z_500.")],
     lead: Annotated[str, typer.Option(help="How far after the initial time: 3d, 12steps.")],
     out: Annotated[Path, typer.Option(metavar="PNG", help="The picture.")],
+    level: Annotated[float | None, typer.Option(help="Which level, where there are several.")] = None,
     init: Annotated[str | None, typer.Option(metavar="TIME", help="The initial time; default: the first.")] = None,
     json: AsJson = False,
 ) -> None:
     """Draw one field of a forecast."""
     from credit_ray.verification.plot import plot_field
 
-    finish(plot_field(forecast, variable=variable, lead=lead, out=out, init_time=init), json)
+    finish(plot_field(forecast, variable=variable, lead=lead, out=out, init_time=init, level=level), json)
 
 
 # ---- the config --------------------------------------------------------------------------------------------------------------------
