@@ -46,8 +46,8 @@ CONTINENTS = (
 )  # fmt: skip
 # latitude, longitude, height in metres, and widths in degrees
 MOUNTAINS = (
-    (45, 248, 700, 14, 10), (73, 318, 700, 9, 16), (-24, 291, 900, 20, 8),
-    (34, 90, 1300, 10, 20), (-90, 0, 800, 18, 400), (4, 35, 400, 16, 11), (46, 12, 300, 9, 12),
+    (45, 248, 350, 14, 10), (73, 318, 350, 9, 16), (-24, 291, 450, 20, 8),
+    (34, 90, 650, 10, 20), (-90, 0, 400, 18, 400), (4, 35, 200, 16, 11), (46, 12, 150, 9, 12),
 )  # fmt: skip
 
 ATTRIBUTES: dict[str, dict[str, str]] = {
@@ -181,7 +181,7 @@ def geography(grid: LatLonGrid) -> tuple[NDArray[np.float64], NDArray[np.float64
         return ((latitude - north) / height) ** 2 + (around / width) ** 2
 
     land = np.max([distance(*place) <= 1 for place in CONTINENTS], axis=0).astype(np.float64)
-    ground = 100 * land
+    ground = 50 * land
     for north, east, metres, height, width in MOUNTAINS:
         ground += metres * np.exp(-distance(north, east, height, width))
     return land, ground

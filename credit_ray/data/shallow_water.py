@@ -54,24 +54,25 @@ class Climate:
         Its memory.
     tracer_days : float
         Life time of the tracer.
-    diffusion_days : float
-        e-folding time of the smallest scale, by a diffusion of eighth order.
+    diffusion_days, tracer_diffusion_days : float
+        e-folding times of the smallest scale: of the flow by a diffusion of eighth order, of the tracer by one of fourth.
     """
 
     mean_depth: float = 6000.0
-    winter_jet: float = 68.0
-    summer_jet: float = 50.0
-    jet_latitude: float = 42.0
+    winter_jet: float = 71.0
+    summer_jet: float = 61.0
+    jet_latitude: float = 46.0
     jet_shift: float = 4.0
-    jet_width: float = 9.0
+    jet_width: float = 8.0
     trade_wind: float = 8.0
-    zonal_days: float = 4.0
-    eddy_days: float = 30.0
+    zonal_days: float = 2.0
+    eddy_days: float = 40.0
     divergence_days: float = 2.0
     stirring: float = 5e-11
     stirring_days: float = 2.0
     tracer_days: float = 4.0
     diffusion_days: float = 1.0
+    tracer_diffusion_days: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,19 @@ class ShallowWater:
         self._latitude = torch.tensor(grid.latitude)[:, None].expand(grid.shape)
         self._coriolis = 2 * ROTATION * torch.sin(torch.deg2rad(self._latitude))
         self._mean = GRAVITY * climate.mean_depth
-        self._ocean = torch.from_numpy(ocean)
 
         degree, order = torch.arange(truncation + 1.0)[:, None], torch.arange(truncation + 1.0)
         smooth = torch.exp(-3 * degree * (degree + 1) / truncation**2)  # a bell-shaped kernel: mountains don't ring
         self._ground = GRAVITY * smooth * harmonics.analysis(torch.from_numpy(ground))
         self.orography = harmonics.synthesis(self._ground) / GRAVITY
+        self._ocean = harmonics.synthesis(smooth * harmonics.analysis(torch.from_numpy(ocean))).clamp(0, 1)
 
         eigenvalues = harmonics.eigenvalues
         self._implicit = 1 / (1 - step_seconds**2 * self._mean * eigenvalues)
-        rate = (eigenvalues / eigenvalues[-1]) ** 4 / (climate.diffusion_days * DAY)
-        self._damping = 1 / (1 + 2 * step_seconds * rate)
+        scale = eigenvalues / eigenvalues[-1]
+        rate = scale**4 / climate.diffusion_days
+        rates = torch.stack([rate, rate, rate, scale**2 / climate.tracer_diffusion_days]) / DAY
+        self._damping = 1 / (1 + 2 * step_seconds * rates)  # [4, l, 1]
         # the scales of weather systems, and the latitudes of storms
         self._stirred = ((degree >= 4) & (degree <= 11) & (order >= 3) & (order <= degree)).double()
         self._storm_tracks = torch.exp(-(((self._latitude.abs() - 45) / 14) ** 2))
