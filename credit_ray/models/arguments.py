@@ -165,16 +165,26 @@ class WXFormerArguments:
         missing = [-size % self.unit for size in shape.grid]
         return missing[0] // 2, missing[0] - missing[0] // 2, missing[1] // 2, missing[1] - missing[1] // 2
 
+    @property
+    def halo(self) -> int:
+        """Cells beyond the padded map that the layers that read the input see."""
+        return max(1, (max(self.kernels[0]) - self.strides[0]) // 2)
+
     def check(self, shape: NetworkShape) -> None:
-        """Raise ConfigError where padding would have to repeat the globe."""
+        """Raise ConfigError where a margin would have to be wider than the globe, at any stage."""
         rows, columns = _rectangle("wxformer", shape)
         _, south, _, east = self.padding(shape)
-        most = rows - (shape.poles and shape.pole_points) if shape.poles else south
-        if south > most or (shape.periodic and east > columns):
+        far = (south + self.halo - rows + (shape.poles and shape.pole_points), east + self.halo - columns)
+        smallest = min(size + -size % self.unit for size in shape.grid)
+        narrow = smallest // prod(self.strides) < 2 or any(
+            smallest // prod(self.strides[:stage]) < (max(self.kernels[stage]) - self.strides[stage]) // 2
+            for stage in range(1, len(self.strides))
+        )
+        if max(far) > 0 or narrow:
             raise ConfigError(
                 f"model: strides {list(self.strides)}, local_window {self.local_window} and global_window {list(self.global_window)} need maps of a "
                 f"multiple of {self.unit} rows and columns, and a grid of {rows}×{columns} is too small to be padded to one: use smaller windows, "
-                f"or fewer stages."
+                f"smaller kernels, or fewer stages."
             )
 
 

@@ -76,7 +76,7 @@ class WindowAttention(nn.Module):
         self.heads, self.window, self.reach = heads, window, reach
         self.norm = nn.LayerNorm(width)
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
-        self.bias = DynamicPositionBias(window, heads, max(width // 4, 4), periodic)
+        self.bias = DynamicPositionBias(window, heads, max(width // 4, 8), periodic)
         self.to_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:

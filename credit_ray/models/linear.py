@@ -80,7 +80,8 @@ class Linear(nn.Module):
             for system, (gram, moment, total) in enumerate(zip(*self._sums[3 * g : 3 * g + 3], strict=True)):
                 if total > 0:
                     factor = torch.linalg.cholesky(gram / total + self.ridge * eye)
-                    self.coefficients[system, :, group] = torch.cholesky_solve(moment / total, factor).float()
+                    solution = torch.cholesky_solve(moment / total, factor)
+                    self.coefficients[system, :, group] = solution.to(self.coefficients.dtype)
         self._sums, self._groups = [], []
 
     def _start(self, patterns: Tensor) -> None:

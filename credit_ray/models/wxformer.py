@@ -22,25 +22,27 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from credit_ray.models.arguments import NetworkShape, WXFormerArguments
 from credit_ray.models.attention import FeedForward, WindowAttention
-from credit_ray.models.sphere import ReflectedInput, ResidualBlock, SphericalConv, Topology, ZeroHead
+from credit_ray.models.sphere import ReflectedInput, ResidualBlock, Topology, ZeroHead
 
 
 class CrossEmbed(nn.Module):
-    """Coarsen by `stride` with kernels of several sizes; the smallest, which are cheapest, get most of the channels."""
+    """Coarsen by `stride` with kernels of several sizes; the smallest, which are cheapest, get most of the channels.
 
-    def __init__(self, in_channels: int, width: int, kernels: tuple[int, ...], stride: int, topology: Topology) -> None:
+    Its input has a margin of `halo` cells on each side.
+    """
+
+    def __init__(self, in_channels: int, width: int, kernels: tuple[int, ...], stride: int) -> None:
         super().__init__()
-        self.topology = topology
         widths = [width >> (i + 1) for i in range(len(kernels) - 1)]
         widths.append(width - sum(widths))
-        self.margins = [(kernel - stride) // 2 for kernel in sorted(kernels)]
+        self.halo = (max(kernels) - stride) // 2
+        self.spare = [self.halo - (kernel - stride) // 2 for kernel in sorted(kernels)]
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, out, kernel, stride) for out, kernel in zip(widths, sorted(kernels), strict=True)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = [self.topology.pad(x, m, m, m, m) for m in self.margins]
-        return torch.cat([conv(p) for conv, p in zip(self.convs, padded, strict=True)], 1)
+        return torch.cat([conv(_crop(x, n)) for conv, n in zip(self.convs, self.spare, strict=True)], 1)
 
 
 class Stage(nn.Module):
@@ -66,23 +68,22 @@ class Stage(nn.Module):
 class SubPixel(nn.Module):
     """Refine `factor` times: a sub-pixel convolution, and a filter that removes what differs only between the cells of a pixel.
 
-    The filter is a triangle as wide as two pixels: what is the same in all pixels comes out uniform, whatever the weights are. The weights
-    start equal for all cells of a pixel, so that a fresh layer interpolates (Aitken et al. 2017, arXiv:1707.02937).
+    The filter is a triangle as wide as two pixels: what is the same in all pixels comes out uniform, whatever the weights are. The
+    weights start equal for all cells of a pixel, so that a fresh layer interpolates (Aitken et al. 2017, arXiv:1707.02937).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, factor: int, coarse: Topology, fine: Topology) -> None:
+    def __init__(self, in_channels: int, out_channels: int, factor: int, coarse: Topology) -> None:
         super().__init__()
-        self.factor, self.fine = factor, fine
-        self.conv = SphericalConv(in_channels, out_channels * factor**2, 3, coarse)
+        self.factor, self.coarse = factor, coarse
+        self.conv = nn.Conv2d(in_channels, out_channels * factor**2, 3)
         with torch.no_grad():
-            for parameter in self.conv.conv.parameters():
+            for parameter in self.conv.parameters():
                 parameter.copy_(parameter[:out_channels].repeat_interleave(factor**2, 0))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.pixel_shuffle(self.conv(x), self.factor)
-        n = self.factor - 1
-        x = self.fine.pad(x, n, n, n, n)
-        return F.avg_pool2d(F.avg_pool2d(x, self.factor, 1), self.factor, 1)
+        # The filter needs whole pixels beyond the edge: across a pole the cells of a mirrored one would come in reverse.
+        x = F.pixel_shuffle(self.conv(self.coarse.pad(x, 2, 2, 2, 2)), self.factor)
+        return _crop(F.avg_pool2d(F.avg_pool2d(x, self.factor, 1), self.factor, 1), 1)
 
 
 class Decode(nn.Module):
@@ -90,7 +91,7 @@ class Decode(nn.Module):
 
     def __init__(self, in_channels: int, skip: int, width: int, factor: int, coarse: Topology, fine: Topology) -> None:
         super().__init__()
-        self.refine = SubPixel(in_channels, width, factor, coarse, fine)
+        self.refine = SubPixel(in_channels, width, factor, coarse)
         self.join = nn.Conv2d(width + skip, width, 1)
         self.block = ResidualBlock(width, 3, fine)
 
@@ -115,20 +116,22 @@ class WXFormer(nn.Module):
     def __init__(self, arguments: WXFormerArguments, shape: NetworkShape) -> None:
         super().__init__()
         self.margins = arguments.padding(shape)
-        self.pad = ReflectedInput(shape, *self.margins)
-        maps = [_padded(Topology.of(shape), self.margins)]
+        self.halo = arguments.halo  # of the layers that read the input: what a channel is beyond a pole matters to them
+        self.pad = ReflectedInput(shape, *(margin + self.halo for margin in self.margins))
+        self.maps = [_padded(Topology.of(shape), self.margins)]
         for stride in arguments.strides:
-            maps.append(_strided(maps[-1], stride))
+            self.maps.append(_strided(self.maps[-1], stride))
         widths = [arguments.width << stage for stage in range(len(arguments.depth))]
         channels = [shape.history * shape.in_channels, *widths]
         skips = [arguments.width // 2, *widths]
 
-        self.fine = SphericalConv(channels[0], skips[0], 3, maps[0])
+        self.fine = nn.Conv2d(channels[0], skips[0], 3)
         self.embed, self.stages, self.decode = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for s, (width, stride) in enumerate(zip(widths, arguments.strides, strict=True)):
-            self.embed.append(CrossEmbed(channels[s], width, arguments.kernels[s], stride, maps[s]))
-            self.stages.append(Stage(width, arguments.depth[s], arguments, arguments.global_window[s], maps[s + 1]))
-            self.decode.append(Decode(width, skips[s], skips[s], stride, maps[s + 1], maps[s]))
+            coarse, fine = self.maps[s + 1], self.maps[s]
+            self.embed.append(CrossEmbed(channels[s], width, arguments.kernels[s], stride))
+            self.stages.append(Stage(width, arguments.depth[s], arguments, arguments.global_window[s], coarse))
+            self.decode.append(Decode(width, skips[s], skips[s], stride, coarse, fine))
         if arguments.spectral_norm:
             for module in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
                 spectral_norm(module)
@@ -137,15 +140,20 @@ class WXFormer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[-2:]
         x = self.pad(x)
-        skips = [self.fine(x)]
-        for embed, stage in zip(self.embed, self.stages, strict=True):
-            x = stage(embed(x))
+        skips = [self.fine(_crop(x, self.halo - 1))]
+        x = self.stages[0](self.embed[0](_crop(x, self.halo - self.embed[0].halo)))
+        for embed, stage, topology in zip(self.embed[1:], self.stages[1:], self.maps[1:], strict=False):
             skips.append(x)
-        skips.pop()
+            n = embed.halo
+            x = stage(embed(topology.pad(x, n, n, n, n)))
         for decode in reversed(self.decode):
             x = decode(x, skips.pop())
         top, _, left, _ = self.margins
         return self.head(x)[..., top : top + rows, left : left + columns]
+
+
+def _crop(x: Tensor, margin: int) -> Tensor:
+    return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]
 
 
 def _padded(topology: Topology, margins: tuple[int, int, int, int]) -> Topology:
