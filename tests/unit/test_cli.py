@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,17 +195,15 @@ def test_a_defect_of_ours_is_not_dressed_up_as_a_message() -> None:
         _ = 1 / 0
 
 
-def run_program(*words: str, folder: Path, script: Path | None = None) -> Answer:
-    program = [sys.executable, str(script)] if script else [sys.executable, "-m", "credit_ray.cli"]
-    done = subprocess.run([*program, *words], capture_output=True, text=True, cwd=folder, env=os.environ, check=False)
-    return Answer(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.mark.parametrize("job", sorted((PROJECT / "jobs").glob("*.py")), ids=lambda path: path.name)
-def test_a_job_is_its_command_and_runs_from_any_folder(tmp_path: Path, job: Path) -> None:
-    answer = run_program("--config", "nothing.yaml", folder=tmp_path, script=job)
-    assert answer.code == 2
-    assert answer.err.startswith("nothing.yaml: no such file.")
+def test_a_job_is_its_command(job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "path", [str(job.parent), *sys.path])  # as Python does for a script
+    monkeypatch.setattr(sys, "argv", [str(job), "--config", "nothing.yaml"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(job), run_name="__main__")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("nothing.yaml: no such file.")
+    assert str(job.parent) not in sys.path
 
 
 def test_no_job_hides_a_module_of_python_from_the_others(tmp_path: Path) -> None:
