@@ -136,6 +136,8 @@ class WXFormerArguments:
         if len(set(stages.values())) > 1:
             given = ", ".join(f"{name} {count}" for name, count in stages.items())
             raise ValueError(f"the number of stages differs ({given}): give one value for each stage")
+        if self.width < 2:
+            raise ValueError("width is 1: it must be at least 2")
         if self.width % self.head_width:
             below = self.width // self.head_width * self.head_width
             near = " or ".join(str(n) for n in (below, below + self.head_width) if n)

@@ -28,15 +28,14 @@ from credit_ray.models.sphere import ReflectedInput, ResidualBlock, Topology, Ze
 class CrossEmbed(nn.Module):
     """Coarsen by `stride` with kernels of several sizes; the smallest, which are cheapest, get most of the channels.
 
-    Its input has a margin of `halo` cells on each side.
+    Its input has the margin that the largest kernel needs.
     """
 
     def __init__(self, in_channels: int, width: int, kernels: tuple[int, ...], stride: int) -> None:
         super().__init__()
         widths = [width >> (i + 1) for i in range(len(kernels) - 1)]
         widths.append(width - sum(widths))
-        self.halo = (max(kernels) - stride) // 2
-        self.spare = [self.halo - (kernel - stride) // 2 for kernel in sorted(kernels)]
+        self.spare = [(max(kernels) - kernel) // 2 for kernel in sorted(kernels)]
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, out, kernel, stride) for out, kernel in zip(widths, sorted(kernels), strict=True)
         )
@@ -121,6 +120,7 @@ class WXFormer(nn.Module):
         self.maps = [_padded(Topology.of(shape), self.margins)]
         for stride in arguments.strides:
             self.maps.append(_strided(self.maps[-1], stride))
+        self.halos = [(max(k) - stride) // 2 for k, stride in zip(arguments.kernels, arguments.strides, strict=True)]
         widths = [arguments.width << stage for stage in range(len(arguments.depth))]
         channels = [shape.history * shape.in_channels, *widths]
         skips = [arguments.width // 2, *widths]
@@ -141,11 +141,11 @@ class WXFormer(nn.Module):
         rows, columns = x.shape[-2:]
         x = self.pad(x)
         skips = [self.fine(_crop(x, self.halo - 1))]
-        x = self.stages[0](self.embed[0](_crop(x, self.halo - self.embed[0].halo)))
-        for embed, stage, topology in zip(self.embed[1:], self.stages[1:], self.maps[1:], strict=False):
+        x = self.stages[0](self.embed[0](_crop(x, self.halo - self.halos[0])))
+        for s in range(1, len(self.stages)):
             skips.append(x)
-            n = embed.halo
-            x = stage(embed(topology.pad(x, n, n, n, n)))
+            n = self.halos[s]
+            x = self.stages[s](self.embed[s](self.maps[s].pad(x, n, n, n, n)))
         for decode in reversed(self.decode):
             x = decode(x, skips.pop())
         top, _, left, _ = self.margins
