@@ -238,8 +238,8 @@ class ShallowWater:
             speed = (climate.winter_jet + climate.summer_jet + winter * (climate.winter_jet - climate.summer_jet)) / 2
             axis = side * (climate.jet_latitude - climate.jet_shift * winter)
             u = u + speed * torch.exp(-(((self._latitude - axis) / climate.jet_width) ** 2))
-        v = torch.zeros_like(u)
-        vorticity, _ = harmonics.vorticity_divergence(u, v)
+        vorticity, nothing = harmonics.vorticity_divergence(u, torch.zeros_like(u))
+        u, v = harmonics.wind(vorticity, nothing)  # as far as the truncation goes
         absolute = harmonics.synthesis(vorticity) + self._coriolis
         curl, _ = harmonics.vorticity_divergence(absolute * u, absolute * v)
         # no tendency of divergence: ∇²(surface + kinetic energy) = k·∇×(ηV)
