@@ -113,10 +113,9 @@ class LatLonGrid:
             if self.reaches_poles:
                 edges[[0, -1]] = 90.0, -90.0
             heights = -np.diff(np.sin(np.radians(edges)))
+        widths = np.radians(np.diff(_edges(self.longitude, clip=False)))
         if self.periodic:
-            widths = np.full(len(self.longitude), 2 * np.pi / len(self.longitude))
-        else:
-            widths = np.radians(np.diff(_edges(self.longitude, clip=False)))
+            widths[:] = 2 * np.pi / len(widths)
         return EARTH_RADIUS_M**2 * heights[:, None] * widths[None, :]
 
     def area_weights(self) -> NDArray[np.float64]:
