@@ -27,6 +27,7 @@ from credit_ray.command import (
     load,
     log_to_stderr,
     progress,
+    read,
 )
 from credit_ray.errors import ConfigError
 
@@ -269,7 +270,7 @@ def config_show(
     """The complete config: files merged, environment filled in, defaults written out, credentials hidden."""
     from credit_ray.config.dump import dump_yaml, plain
 
-    experiment = load(config, config_file, set_)
+    experiment = read(config, config_file, set_)
     if json:
         finish(plain(experiment), json)
     else:
@@ -286,7 +287,7 @@ def config_diff(
     """The keys in which two configs differ, defaults included. `--set` is applied to the second."""
     from credit_ray.config.dump import ConfigDifference
 
-    finish(ConfigDifference.between(load(left, None, None), load(right, None, set_)), json)
+    finish(ConfigDifference.between(read(left, None, None), read(right, None, set_)), json)
 
 
 # ---- data --------------------------------------------------------------------------------------------------------------------------

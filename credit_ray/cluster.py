@@ -8,7 +8,8 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlparse
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from credit_ray.config.training import Resources
 from credit_ray.errors import ClusterError
@@ -62,7 +63,8 @@ def ray_session(resources: Resources, *, dashboard: bool = False) -> Iterator[No
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the cluster at {address}" if address else "a local cluster"
         raise ClusterError(
-            f"Ray: {where} does not answer ({str(error).splitlines()[0]}). Is it up, and is RAY_AUTH_TOKEN its token?"
+            f"Ray: {where} does not answer ({(str(error).strip() or type(error).__name__).splitlines()[0]}). "
+            "Is it up, of the same Ray version, and is RAY_AUTH_MODE here what it is there?"
         ) from error
     log.info("Ray %s: %s", ray.__version__, address or "local")
     try:
@@ -79,16 +81,59 @@ def has_gpus() -> bool:
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Ray itself would try for twenty seconds and more, then say little."""
+    """One question to the cluster: Ray itself would try for twenty seconds and more, then say little."""
     if address in ("auto", "local"):
         return
-    where = urlparse(address if "://" in address else f"ray://{address}")
+    where = urlsplit(address if "://" in address else f"//{address}")
     try:
-        socket.create_connection((where.hostname or "", where.port or 6379), timeout=5).close()
-    except OSError as error:
+        host, port = where.hostname or "", where.port or 6379
+        socket.create_connection((host, port), timeout=5).close()
+    except (OSError, ValueError) as error:
         raise ClusterError(
             f"Ray: nothing answers at {address} ({error}). Start it with 'ray start --head', or unset RAY_ADDRESS."
         ) from None
+    if where.scheme or os.environ.get("RAY_USE_TLS") == "1":
+        return  # a Ray client's proxy, or a cluster that talks by certificates
+    import grpc
+
+    token = _token()
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        alive = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
+        try:
+            alive(b"", timeout=10, metadata=[("authorization", f"Bearer {token}")] if token else [])
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                raise ClusterError(_refused(address, token)) from None
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise ClusterError(
+                    f"Ray: what listens at {address} is no Ray cluster, or hangs. The address is the one that 'ray start --head' printed "
+                    "(port 6379 unless --port says otherwise), not the dashboard's."
+                ) from None
+            log.debug("Ray at %s: %s", address, error)  # another version than ours: Ray will say which
+
+
+def _token() -> str | None:
+    """The token that Ray will send; None where it sends none."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return None
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token
+    try:
+        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").read_text().strip()
+    except OSError:
+        return None
+
+
+def _refused(address: str, token: str | None) -> str:
+    if token:
+        return (
+            f"Ray: the cluster at {address} refuses this token. RAY_AUTH_TOKEN, or the file that RAY_AUTH_TOKEN_PATH names, must be "
+            "the same as where the cluster was started."
+        )
+    return (
+        f"Ray: the cluster at {address} wants a token, and none was given. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+        "RAY_AUTH_TOKEN_PATH as where the cluster was started."
+    )
 
 
 def _debug() -> bool:

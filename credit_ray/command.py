@@ -56,15 +56,31 @@ def group(help_text: str) -> typer.Typer:
 def load(
     positional: Path | None, option: Path | None, overrides: list[str] | None, *arguments: Setting | None
 ) -> Experiment:
-    """The experiment that a command's arguments name; those of its own win over `--set`, and both over the file."""
+    """The experiment that a command's arguments name, ready to be worked on: its paths are absolute."""
+    from credit_ray.config.paths import absolute_paths
+    from credit_ray.launch.ray_job import working_folder
+
+    experiment = read(positional, option, overrides, *arguments)
+    folder = working_folder(experiment, _config_file(positional, option))
+    os.chdir(folder)  # what is not in the config, such as a URI from the environment, may be relative too
+    return absolute_paths(experiment, folder)
+
+
+def read(
+    positional: Path | None, option: Path | None, overrides: list[str] | None, *arguments: Setting | None
+) -> Experiment:
+    """The same as written; a command's own arguments win over `--set`, and both over the file."""
     from credit_ray.config.loader import load_experiment
 
+    return load_experiment(_config_file(positional, option), [*(overrides or ()), *filter(None, arguments)])
+
+
+def _config_file(positional: Path | None, option: Path | None) -> Path:
     if positional and option and positional != option:
         raise ConfigError(f"Two configs: {positional} and --config {option}. Give one.")
-    path = positional or option
-    if not path:
-        raise ConfigError("Which config? Give its file, such as configs/experiments/sample.yaml, or --config FILE.")
-    return load_experiment(path, [*(overrides or ()), *filter(None, arguments)])
+    if found := positional or option:
+        return found
+    raise ConfigError("Which config? Give its file, such as configs/experiments/sample.yaml, or --config FILE.")
 
 
 def argument(key: str, value: Any, spelling: str) -> Setting | None:

@@ -84,11 +84,12 @@ def run_quickstart(
     """
     from credit_ray.cluster import ray_session
     from credit_ray.config.loader import load_experiment
+    from credit_ray.config.paths import absolute_paths
 
     began = time.monotonic()
     directory = Path(directory)
     with _set(_environment(directory)):
-        experiment = load_experiment(sample_config(), list(overrides))
+        experiment = absolute_paths(load_experiment(sample_config(), list(overrides)), Path.cwd())
     with ray_session(experiment.resources):
         result = _whole_path(experiment, directory, states, began)
     if serve:
