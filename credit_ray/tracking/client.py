@@ -116,7 +116,7 @@ def quiet_mlflow() -> None:
 
 
 @contextmanager
-def few_retries(seconds: int = PROBE_SECONDS) -> Iterator[None]:
+def few_retries(seconds: int) -> Iterator[None]:
     """MLflow's HTTP calls in this block give up within seconds, not minutes."""
     names = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
     before = {name: os.environ.get(name) for name in names}
@@ -146,7 +146,7 @@ def _probe(uri: str) -> MlflowClient:
     from mlflow.tracking import MlflowClient
 
     try:
-        with few_retries():
+        with few_retries(PROBE_SECONDS):
             client = MlflowClient(uri, registry_uri=uri)
             client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:

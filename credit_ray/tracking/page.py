@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from credit_ray.data.source import StoreSource
 from credit_ray.errors import ConfigError
 from credit_ray.tracking.places import join, output_root, redact, without_secrets
 from credit_ray.tracking.revision import code_revision
@@ -121,6 +120,8 @@ def log_dataset(client: MlflowClient, run_id: str, experiment: Experiment, datas
 
 def attribution(dataset: Dataset) -> dict[str, dict[str, str]]:
     """What the stores say of title, licence and origin, by source; sources that say nothing are left out."""
+    from credit_ray.data.source import StoreSource
+
     said: dict[str, dict[str, str]] = {}
     for source in dataset.sources:
         if isinstance(source, StoreSource):

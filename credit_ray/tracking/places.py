@@ -47,8 +47,8 @@ def write_text(path: str, text: str) -> None:
     if is_url(path):
         import fsspec
 
-        with fsspec.open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        files, place = fsspec.core.url_to_fs(path)
+        files.pipe_file(place, text.encode())
         return
     fresh = Path(f"{path}.{os.getpid()}.new")
     fresh.parent.mkdir(parents=True, exist_ok=True)
@@ -62,8 +62,8 @@ def read_text(path: str) -> str | None:
         if is_url(path):
             import fsspec
 
-            with fsspec.open(path, encoding="utf-8") as file:
-                return str(file.read())
+            files, place = fsspec.core.url_to_fs(path)
+            return str(files.cat_file(place).decode())
         return Path(path).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None

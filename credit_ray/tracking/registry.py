@@ -18,7 +18,7 @@ from credit_ray.tracking.fetching import FetchedModel as FetchedModel
 from credit_ray.tracking.fetching import fetch_model as fetch_model
 from credit_ray.tracking.places import join
 from credit_ray.tracking.scores import Score, headline, to_tag
-from credit_ray.tracking.versions import PREFIX, ModelVersion, aliases_of, find_version, versions_of
+from credit_ray.tracking.versions import PREFIX, ModelVersion, aliases_of, find_version, of_run, versions_of
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -97,11 +97,9 @@ def record_scores(model: str, scores: Sequence[Score], *, period: str, tracking_
         client.set_model_version_tag(version.name, version.version, PREFIX + key, text)
     client.update_model_version(version.name, version.version, _description(info, {}, scores))
     if version.run_id:
-        client.log_text(
-            version.run_id,
-            render_card(info, name=version.name, version=version.version, scores=scores),
-            f"{ARTIFACT}/{CARD}",
-        )
+        card = render_card(info, name=version.name, version=version.version, scores=scores)
+        folder = version.source.rstrip("/").rpartition("/")[2]
+        client.log_text(version.run_id, card, f"{folder}/{CARD}")
     return find_version(client, version.uri)
 
 
@@ -151,8 +149,9 @@ def _new_version(
     """Card, artifact, version; in this order, so that a version is never without its package."""
     card = info.directory / CARD
     card.write_text(render_card(info, name=name, metrics=metrics, scores=scores), encoding="utf-8")
-    client.log_artifacts(run_id, str(info.directory), ARTIFACT)
-    source = join(client.get_run(run_id).info.artifact_uri, ARTIFACT)
+    folder = _artifact_folder(client, info, run_id)
+    client.log_artifacts(run_id, str(info.directory), folder)
+    source = join(client.get_run(run_id).info.artifact_uri, folder)
     tags = _tags(info) | _score_tags(scores, metrics)
     made = client.create_model_version(
         name,
@@ -162,6 +161,12 @@ def _new_version(
         description=_description(info, metrics, scores),
     )
     return find_version(client, f"models:/{name}/{made.version}")
+
+
+def _artifact_folder(client: MlflowClient, info: PackageInfo, run_id: str) -> str:
+    """`package`; a further package of the same run gets a folder of its own, so that no version's files are replaced."""
+    taken = of_run(client, run_id)
+    return f"{ARTIFACT}-{info.digest[:8]}" if taken else ARTIFACT
 
 
 def _tags(info: PackageInfo) -> dict[str, str]:
@@ -192,5 +197,6 @@ def _score_tags(scores: Sequence[Score], metrics: Mapping[str, float]) -> dict[s
 
 def _description(info: PackageInfo, metrics: Mapping[str, float], scores: Sequence[Score]) -> str:
     return (
-        summary(info, metrics, scores) + f"\n\nThe whole card is `{ARTIFACT}/{CARD}` among the artifacts of its run."
+        summary(info, metrics, scores)
+        + f"\n\nThe whole card is `{CARD}`, beside the package among the artifacts of its run."
     )[:_LONGEST]

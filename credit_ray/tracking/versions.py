@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PREFIX = "credit_ray."
+_PAGE = 100
 USUAL_ALIASES = ("champion", "candidate")
 
 
@@ -136,10 +137,21 @@ def versions_of(client: MlflowClient, name: str, aliases: dict[str, str] | None 
 
 def with_digest(client: MlflowClient, digest: str) -> list[ModelVersion]:
     """All versions whose package has that digest, newest first; usually one."""
-    found = _pages(client.search_model_versions, filter_string=f"tags.`{PREFIX}package_digest` = '{digest}'")
-    return [
-        _version(v, aliases_of(client, v.name)) for v in sorted(found, key=lambda v: v.creation_timestamp, reverse=True)
-    ]
+    return _search(client, f"tags.`{PREFIX}package_digest` = '{digest}'")
+
+
+def of_run(client: MlflowClient, run_id: str) -> list[ModelVersion]:
+    """All versions that a run made, newest first."""
+    return _search(client, f"run_id = '{run_id}'")
+
+
+def _search(client: MlflowClient, query: str) -> list[ModelVersion]:
+    found = sorted(_pages(client.search_model_versions, filter_string=query), key=_created, reverse=True)
+    return [_version(each, aliases_of(client, each.name)) for each in found]
+
+
+def _created(found: Any) -> int:
+    return int(found.creation_timestamp)
 
 
 def _version(found: Any, aliases: dict[str, str]) -> ModelVersion:
@@ -163,7 +175,7 @@ def _pages(search: Any, **query: Any) -> Iterator[Any]:
     """All results of one of MLflow's searches, which come in pages."""
     token = None
     while True:
-        page = search(max_results=100, page_token=token, **query)
+        page = search(max_results=_PAGE, page_token=token, **query)
         yield from page
         token = page.token
         if not token:

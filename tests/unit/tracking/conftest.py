@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +16,39 @@ import pytest
 from credit_ray.config.experiment import Experiment
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made once: MLflow's migrations take seconds."""
-    from credit_ray.tracking.client import SQLITE, connect
+@dataclass(frozen=True)
+class FreshDatabase:
+    """A database, and the two processes that began on it at the same moment."""
 
+    path: Path
+    drivers: list[subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> FreshDatabase:
+    """Made once, since MLflow's migrations take seconds, and copied for each test."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    connect(f"{SQLITE}{path}", create=True)
-    return path
+    program = f"from credit_ray.tracking.client import connect; connect('sqlite:///{path}', create=True)"
+
+    def begin(_: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(2) as both:
+        return FreshDatabase(path, list(both.map(begin, range(2))))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test fills the developer's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def output(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def output(tmp_path: Path, fresh_database: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The `output` of an experiment, with an empty database, in an empty working directory."""
     folder = tmp_path / "runs"
     folder.mkdir()
-    shutil.copy(empty_database, folder / "mlflow.db")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copy(fresh_database.path, folder / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     return folder
 
