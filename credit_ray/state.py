@@ -53,7 +53,7 @@ class Channel:
     kind: Kind = "instantaneous"
     at: ForcingTime = "target"
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`t2m`, `z_500` (hPa), `t_m97` (model level), `t_s0.835` (sigma), `so_d2.5` (m)."""
         if self.level is None or self.vertical is None:
@@ -104,7 +104,7 @@ class Channels(Sequence[Channel]):
         """The variables, in order of first appearance."""
         return tuple(dict.fromkeys(channel.variable for channel in self._channels))
 
-    def index(self, name: str, *_: Any) -> int:  # type: ignore[override]  # by name: the position of a Channel is of no use
+    def index(self, name: str, *_: Any) -> int:  # by name: the position of a Channel is of no use
         """Position of the channel of that name."""
         if name not in self._index:
             raise SpecMismatchError(f"There is no channel '{name}'.{did_you_mean(name, self._index)}")
@@ -140,7 +140,14 @@ class Channels(Sequence[Channel]):
         return isinstance(other, Channels) and self._channels == other._channels
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(self._channels)
+
+    def __reduce__(self) -> tuple[type[Channels], tuple[tuple[Channel, ...]]]:
+        return Channels, (self._channels,)  # without the hash, which another process salts otherwise
 
     def __repr__(self) -> str:
         return f"Channels({', '.join(self.names)})"

@@ -201,6 +201,11 @@ def month_of_year(times: Times, calendar: str) -> NDArray[np.int64]:
     return _month_number(times, calendar) % 12
 
 
+def month_start(times: Times, calendar: str) -> Times:
+    """The first instant of each time's month."""
+    return _month_start(_month_number(times, calendar), calendar)
+
+
 _EPOCH = "seconds since 1970-01-01"
 
 

@@ -41,6 +41,9 @@ class SourceConfig(Section):
     missing: Literal["error", "mask"] = "error"
     """What a missing value (NaN) is: an error, or a place that the variable does not have (land, to an ocean)."""
 
+    absent_chunks: Literal["error", "fill"] = "error"
+    """What a chunk without a file is: an error, or the store's fill value (stores written without the chunks that hold nothing else)."""
+
     @property
     def variables(self) -> list[str]:
         """All variables, in the order of their roles."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from credit_ray.config.data import DERIVED, DataConfig
 from credit_ray.data.derived import open_derived
 from credit_ray.data.source import FieldsByVariable, Source, StoreSource, open_source
-from credit_ray.errors import ConfigError, DataError, SpecMismatchError
+from credit_ray.errors import ConfigError, DataError, SpecMismatchError, did_you_mean
 from credit_ray.state import ROLES, Channels, State, StateSpec
-from credit_ray.times import Times, format_time, format_times, parse_end, parse_time
+from credit_ray.times import Step, Times, format_time, format_times, parse_end, parse_time
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,17 @@ class Dataset:
                 if source.times is not None:
                     self._refuse_absent(source.times, times, source.name)
                 fields |= source.read(here, times)
+        if absent := [v for v in channels.variables if v not in fields]:
+            have = [
+                v
+                for source in self.sources
+                for role in ROLES
+                if role != "static"
+                for v in source.channels[role].variables
+            ]
+            raise SpecMismatchError(
+                f"The data have no variable '{absent[0]}' with time.{did_you_mean(absent[0], have)}"
+            )
         return fields
 
     def stack(
@@ -212,8 +226,20 @@ class Dataset:
 
     @cached_property
     def time_chunk(self) -> int:
-        """Most times that one read decodes at least, over all sources."""
-        return max(source.time_chunk for source in self.sources)
+        """Most times of the axis that one read decodes at least, over all sources."""
+        chunks = [1]
+        for source in self.sources:
+            if source.times is not None:
+                span = np.searchsorted(source.times, self.times[[0, -1]])
+                finer = (span[1] - span[0]) / max(len(self.times) - 1, 1)  # times of the source for each that is used
+                chunks.append(round(source.time_chunk / max(finer, 1)))
+        return max(chunks)
+
+    @cached_property
+    def stored_variables(self) -> tuple[str, ...]:
+        """Variables that are read from a store, not computed."""
+        stores = [source for source in self.sources if isinstance(source, StoreSource)]
+        return tuple(v for source in stores for role in ROLES for v in source.channels[role].variables)
 
     @cached_property
     def state_bytes(self) -> int:
@@ -222,14 +248,14 @@ class Dataset:
 
     @cached_property
     def data_id(self) -> str:
-        """Digest of what the data are: names, units, coordinates and times; never of where they lie or how they are chunked."""
-        identity = {
-            "spec": self.spec.to_json(),
-            "sources": [source.identity() for source in self.sources],
-            "times": [len(self.times)],
-        }
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
-        digest.update(np.ascontiguousarray(self.times).tobytes())
+        """Digest of what the data are: names, units, coordinates and times; never of where they lie, how they are chunked, or what for."""
+        identity = [
+            self.spec.calendar,
+            str(self.spec.step),
+            *sorted(json.dumps(s.identity(), sort_keys=True) for s in self.sources),
+        ]
+        digest = hashlib.sha256(json.dumps(identity).encode())
+        digest.update(np.ascontiguousarray(self.times, "<i8").tobytes())
         return digest.hexdigest()
 
     def describe(self) -> str:
@@ -249,22 +275,34 @@ class Dataset:
 
     def _layout(self, channels: Channels) -> list[tuple[str, int, int, Any]]:
         """Runs of channels of the same variable: (variable, start, stop, which of its column's levels)."""
-        held = {
-            v: source.channels[role]
-            for source in self.sources
-            for role in ROLES
-            for v in source.channels[role].variables
-        }
-        runs: list[tuple[str, int, int, Any]] = []
+        if channels not in self._layouts:
+            self._layouts[channels] = self._lay_out(channels)
+        return self._layouts[channels]
+
+    @cached_property
+    def _layouts(self) -> dict[Channels, list[tuple[str, int, int, Any]]]:
+        return {}
+
+    def _lay_out(self, channels: Channels) -> list[tuple[str, int, int, Any]]:
+        runs: list[tuple[str, int, int, list[int]]] = []
         for i, channel in enumerate(channels):
-            own = [c.name for c in held[channel.variable] if c.variable == channel.variable]
-            level = own.index(channel.name)
-            if runs and runs[-1][0] == channel.variable and runs[-1][2] == i:
+            level = self._held_channel(channel.variable, channel.name)
+            if runs and runs[-1][0] == channel.variable:
                 variable, start, _, levels = runs.pop()
                 runs.append((variable, start, i + 1, [*levels, level]))
             else:
                 runs.append((channel.variable, i, i + 1, [level]))
         return [(v, a, b, slice(p[0], p[-1] + 1) if p == list(range(p[0], p[-1] + 1)) else p) for v, a, b, p in runs]
+
+    def _held_channel(self, variable: str, name: str) -> int:
+        """Where a channel lies among the levels of its variable's column."""
+        held = [
+            c.name for source in self.sources for role in ROLES for c in source.channels[role] if c.variable == variable
+        ]
+        if name not in held:
+            have = [c.name for source in self.sources for role in ROLES for c in source.channels[role]]
+            raise SpecMismatchError(f"The data have no channel '{name}'.{did_you_mean(name, have)}")
+        return held.index(name)
 
 
 def open_dataset(config: DataConfig) -> Dataset:
@@ -277,7 +315,11 @@ def open_dataset(config: DataConfig) -> Dataset:
     SpecMismatchError
         For sources that do not fit together: grids, calendars, times.
     """
-    stores = {name: open_source(name, source) for name, source in config.sources.items() if source.store != DERIVED}
+    stores = {
+        name: open_source(name, source, config.step)
+        for name, source in config.sources.items()
+        if source.store != DERIVED
+    }
     if not stores:
         raise ConfigError("data.sources has only derived ones: there are no data.")
     first = next(iter(stores.values()))
@@ -310,29 +352,46 @@ def open_dataset(config: DataConfig) -> Dataset:
 
 def _common_times(timed: Sequence[StoreSource], config: DataConfig, calendar: str) -> Times:
     """Times that all sources have, at the model's step where the data's is finer."""
-    times = timed[0].times
-    assert times is not None
+    step, times = config.step, _times_of(timed[0])
     for source in timed[1:]:
-        assert source.times is not None
-        common = np.intersect1d(times, source.times, assume_unique=True)
+        common = np.intersect1d(times, _times_of(source), assume_unique=True)
         if not len(common):
             raise SpecMismatchError(
                 f"data.sources.{timed[0].name} and data.sources.{source.name} have no time in common: the first has "
-                f"{format_times(times, calendar)}, the second {format_times(source.times, calendar)}."
+                f"{format_times(times, calendar)}, the second {format_times(_times_of(source), calendar)}."
             )
         times = common
-    step = config.step
+    for source in timed:
+        if interval := [c.name for channels in source.channels.values() for c in channels if c.kind != "instantaneous"]:
+            _refuse_finer(source, step, interval)
     on_step = step.between(np.full_like(times, times[0]), times, calendar) >= 0
     if not on_step.all():
-        interval = [
-            c.name for source in timed for role in ROLES for c in source.channels[role] if c.kind != "instantaneous"
-        ]
-        if interval:
-            raise DataError(
-                f"The data have times between the steps of {step}, and {', '.join(interval[:5])} belong to intervals: taking every "
-                f"n-th would lose what falls between. Give data whose intervals are the step, or leave them out."
-            )
+        log.info(
+            "%d of %d times are a whole number of steps of %s after %s; the others are not used.",
+            on_step.sum(),
+            len(times),
+            step,
+            format_time(times[0], calendar),
+        )
     return times[on_step]
+
+
+def _refuse_finer(source: StoreSource, step: Step, interval: Sequence[str]) -> None:
+    """Values of intervals can't be sampled: hourly rain at every sixth hour would lose five sixths of it."""
+    times, calendar = _times_of(source), source.calendar or "standard"
+    early = np.flatnonzero(times[1:] < step.add(times[:-1], 1, calendar))
+    if len(early):
+        i = int(early[0])
+        raise DataError(
+            f"data.sources.{source.name} has times between the steps of {step} ({format_times(times[i : i + 2], calendar)}), and "
+            f"{', '.join(interval[:5])} belong to intervals: taking every n-th would lose what falls between. Give data whose "
+            f"intervals are the step, or leave them out."
+        )
+
+
+def _times_of(source: StoreSource) -> Times:
+    assert source.times is not None, source.name
+    return source.times
 
 
 def _refuse_repetition(channels: Mapping[str, Channels]) -> None:

@@ -25,16 +25,16 @@ SOLAR_CONSTANT = 1361.0
 """Total solar irradiance at one astronomical unit, W m⁻² (Kopp and Lean 2011, rounded)."""
 
 _J2000_SECONDS = 946_728_000  # 2000-01-01 12:00 UTC
+_DAY = 86400
 
 Field = NDArray[np.float64]
 
 
 def solar_position(times: Times, calendar: str = "standard") -> tuple[Field, Field, Field]:
     """Sine of the declination, equation of time (s) and distance (AU) of the sun: three arrays like `times`."""
-    if calendar in STANDARD_CALENDARS:
-        years = (times - _J2000_SECONDS) / 86400 / 365.25
-    else:
-        years = fraction_of_year(times, calendar)  # season of the model's own year
+    standard = calendar in STANDARD_CALENDARS
+    # in another calendar, the season of its own year
+    years = (times - _J2000_SECONDS) / 86400 / 365.25 if standard else fraction_of_year(times, calendar)
     anomaly = 6.240041 + 6.283020 * years
     earth = 1.7535 + 6.283076 * years
     mean_longitude = 4.8951 + 6.283076 * years
@@ -69,33 +69,63 @@ def toa_solar_flux(times: Times, grid: LatLonGrid, calendar: str = "standard") -
     return SOLAR_CONSTANT / distance**2 * np.maximum(zenith, 0.0)
 
 
-def daily_mean_solar_flux(times: Times, grid: LatLonGrid, calendar: str = "standard") -> Field:
-    """Its mean over a day, with the sun where it stands at these times: [time, *grid], W m⁻².
-
-    In closed form (Berger 1978): S/(π r²) · (H sin φ sin δ + cos φ cos δ sin H), with H the half-day's length.
-    """
-    sine, _, distance = (x[:, None] for x in solar_position(times, calendar))
-    latitude = np.radians(grid.latitude)[None, :]
-    up, across = np.sin(latitude) * sine, np.cos(latitude) * np.sqrt(1 - sine**2)
-    half_day = np.arccos(np.clip(-up / np.maximum(across, 1e-12), -1, 1))
-    flux = SOLAR_CONSTANT / np.pi / distance**2 * (half_day * up + across * np.sin(half_day))
-    return np.repeat(np.maximum(flux, 0.0)[:, :, None], len(grid.longitude), 2)
-
-
 def mean_solar_flux(times: Times, step: Step, grid: LatLonGrid, calendar: str = "standard") -> Field:
-    """Its mean over (t − Δt, t]: [time, *grid], W m⁻². By trapezoids of at most ten minutes; over whole days, by daily means."""
-    starts = step.add(times, -1, calendar)
-    means = []
-    for start, end in zip(starts.tolist(), np.asarray(times).tolist(), strict=True):
-        span = end - start
-        if span >= 86400:
-            days = np.linspace(start, end, 2 * max(round(span / 86400), 1) + 1)[1::2]
-            means.append(daily_mean_solar_flux(np.rint(days).astype(np.int64), grid, calendar).mean(0))
-        else:
-            at = np.rint(np.linspace(start, end, max(-(-span // 600), 1) + 1)).astype(np.int64)
-            flux = toa_solar_flux(at, grid, calendar)
-            means.append((flux[:-1] + flux[1:]).mean(0) / 2)
-    return np.stack(means)
+    """Its mean over the step that ends at each time, (t − Δt, t]; over the months that begin with it, where steps are months.
+
+    [time, *grid], W m⁻². In closed form (after Berger 1978): with the sun's declination held over at most six hours, the flux is
+    S/d² · max(a + b cos h, 0) of the hour angle h, a = sin φ sin δ and b = cos φ cos δ, whose integral is elementary.
+    """
+    times = np.asarray(times, np.int64)
+    # A monthly mean is named by its month, so it is the sunlight of that month that goes with it.
+    starts, ends = (step.add(times, -1, calendar), times) if step.fixed else (times, step.add(times, 1, calendar))
+    means = np.empty((len(times), *grid.shape))
+    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        means[i] = _mean_flux_between(start, end, grid, calendar)
+    return means
+
+
+_LONGEST_PIECE = 6 * 3600  # the declination moves by at most 0.1° in it
+
+
+def _mean_flux_between(start: int, end: int, grid: LatLonGrid, calendar: str) -> Field:
+    """[*grid], the mean flux between two times; many days by their daily means, which do not depend on longitude."""
+    days = (end - start) // _DAY if end - start > 2 * _DAY else 0
+    total = np.zeros(grid.shape)
+    if days:
+        middles = start + _DAY * np.arange(days) + _DAY // 2
+        total += _DAY * _daily_mean_flux(middles, grid, calendar).sum(0)[:, None]
+    start += days * _DAY
+    pieces = -(-(end - start) // _LONGEST_PIECE)
+    edges = np.linspace(start, end, pieces + 1)
+    for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        sine, equation, distance = solar_position(np.array([(a + b) / 2]), calendar)
+        above, across, half_day = _daily_arc(sine, grid)
+        angles = [2 * np.pi * ((time % _DAY + equation) / _DAY - 0.5) + np.radians(grid.longitude) for time in (a, b)]
+        angles[1] += 2 * np.pi * (angles[1] < angles[0])  # the piece crosses midnight
+        lit = _lit_integral(angles[1], above, across, half_day) - _lit_integral(angles[0], above, across, half_day)
+        total += (b - a) * SOLAR_CONSTANT / distance**2 * lit / (angles[1] - angles[0])
+    return total / (end - start + days * _DAY)
+
+
+def _daily_mean_flux(times: Times, grid: LatLonGrid, calendar: str) -> Field:
+    """[time, latitude], the mean over a day with the sun where it stands at these times."""
+    sine, _, distance = solar_position(times, calendar)
+    above, across, half_day = _daily_arc(sine[:, None], grid, axis=0)
+    return SOLAR_CONSTANT / np.pi / distance[:, None] ** 2 * (above * half_day + across * np.sin(half_day))
+
+
+def _daily_arc(sine: Field, grid: LatLonGrid, axis: int = 1) -> tuple[Field, Field, Field]:
+    """a = sin φ sin δ, b = cos φ cos δ, and the hour angle of sunset: 0 in the polar night, π where the sun does not set."""
+    latitude = np.expand_dims(np.radians(grid.latitude), axis)
+    above, across = np.sin(latitude) * sine, np.cos(latitude) * np.sqrt(1 - sine**2)
+    return above, across, np.arccos(np.clip(-above / np.maximum(across, 1e-12), -1, 1))
+
+
+def _lit_integral(angle: Field, above: Field, across: Field, half_day: Field) -> Field:
+    """Integral of max(a + b cos h, 0) from −π to these hour angles."""
+    turns = np.floor((angle + np.pi) / (2 * np.pi))
+    lit = np.clip(angle - 2 * np.pi * turns, -half_day, half_day)
+    return (2 * turns + 1) * (above * half_day + across * np.sin(half_day)) + above * lit + across * np.sin(lit)
 
 
 @dataclass(frozen=True)
@@ -119,7 +149,7 @@ def _local_angle(times: Times, grid: LatLonGrid) -> Field:
 
 
 _VARIABLES: dict[str, _Derived] = {
-    "rsdt": _Derived("W m-2", lambda t, s, g, c: mean_solar_flux(t, s, g, c), kind="mean"),
+    "rsdt": _Derived("W m-2", mean_solar_flux, kind="mean"),
     "tisr": _Derived(
         "J m-2", lambda t, s, g, c: mean_solar_flux(t, s, g, c) * _seconds_in(t, s, c), kind="accumulated"
     ),
@@ -158,7 +188,7 @@ class DerivedSource:
         return fields
 
     def identity(self) -> Mapping[str, Any]:
-        return {"derived": {role: [c.to_json() for c in channels] for role, channels in self.channels.items()}}
+        return {"derived": sorted(c.name for channels in self.channels.values() for c in channels)}
 
     def fingerprint(self) -> str:
         return "computed"
@@ -181,5 +211,6 @@ def open_derived(name: str, config: SourceConfig, *, grid: LatLonGrid, step: Ste
                     f"data.sources.{name}: no {role} '{variable}' can be derived.{did_you_mean(variable, possible)}"
                 )
             known = _VARIABLES[variable]
-            channels[role] += [Channel(variable=variable, units=known.units, kind=known.kind, at=config.at)]
+            at = config.at if role == "forcing" else "target"
+            channels[role] += [Channel(variable=variable, units=known.units, kind=known.kind, at=at)]
     return DerivedSource(name, channels, grid, step, calendar)

@@ -78,7 +78,7 @@ def configure_ray_data() -> None:
     context.target_max_block_size = 1
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    context.execution_no_progress_timeout_s = -1  # type: ignore[attr-defined]  # read by 2.60, absent from its stubs
+    context.execution_no_progress_timeout_s = -1  # read by 2.60, absent from its stubs
 
 
 def in_order() -> Any:

@@ -7,6 +7,7 @@ and a scale. Fields come out as [time, (level,) latitude, longitude], north to s
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_ray.config.data import SourceConfig
-from credit_ray.data.store import ArrayInfo, Store, cached_store
-from credit_ray.data.units import conversion
+from credit_ray.data.arrays import ArrayInfo, Store
+from credit_ray.data.axes import Axes
+from credit_ray.data.store import cached_store
+from credit_ray.data.units import conversion, dimensionless
 from credit_ray.errors import DataError
 from credit_ray.grid.latlon import LatLonGrid
-from credit_ray.state import ROLES, Channel, Channels, Vertical
-from credit_ray.times import STANDARD_CALENDARS, Times, decode_times, format_time
-from credit_ray.variables import canonical_name, find_in_store, lookup
+from credit_ray.state import ROLES, Channel, Channels
+from credit_ray.times import Step, Times, format_time, format_times, month_start
+from credit_ray.variables import Kind, canonical_name, find_in_store, lookup
 
 FieldsByVariable = dict[str, NDArray[np.float32]]
 
@@ -29,15 +32,38 @@ FieldsByVariable = dict[str, NDArray[np.float32]]
 class Source(Protocol):
     """The seam: something that has channels, by role, at times."""
 
-    name: str
-    channels: Mapping[str, Channels]
-    grid: LatLonGrid | None
-    calendar: str | None
-    times: Times | None
-    time_chunk: int
+    @property
+    def name(self) -> str:
+        """As in the config."""
+        ...
+
+    @property
+    def channels(self) -> Mapping[str, Channels]:
+        """By role."""
+        ...
+
+    @property
+    def grid(self) -> LatLonGrid:
+        """Of all its fields."""
+        ...
+
+    @property
+    def calendar(self) -> str | None:
+        """Of its times; None where it has none."""
+        ...
+
+    @property
+    def times(self) -> Times | None:
+        """Ascending; None where it has fields at any time, or only static ones."""
+        ...
+
+    @property
+    def time_chunk(self) -> int:
+        """Most times that are decoded together."""
+        ...
 
     def read(self, variables: Sequence[str], times: Times) -> FieldsByVariable:
-        """Fields [time, (level,) *grid] of canonical variables at `times`, which the source has."""
+        """Fields [time, (level,) *grid] of canonical variables at `times`, which the source has; static ones without time."""
         ...
 
     def identity(self) -> Mapping[str, Any]:
@@ -51,18 +77,43 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class _Located:
-    """Where a variable lies in its store, and what turns raw values into fields."""
+    """Where a variable lies in its store, and what turns raw values into fields.
+
+    `kinds` says what each dimension of the store's array is, in its own order; `missing` are the raw values that mean nothing.
+    """
 
     array: str
     channels: Channels
-    order: tuple[
-        int, ...
-    ]  # axes of the store's array in the order time, level, latitude, longitude, as far as it has them
+    kinds: tuple[str, ...]
     levels: tuple[int, ...] | None
     scale: float
     offset: float
-    missing_value: float | None
+    missing: tuple[float, ...]
     static: bool
+    chunks: tuple[int, ...]
+
+    def index(self, positions: NDArray[np.intp] | None) -> tuple[Any, ...]:
+        """What to read of the array, one entry for each of its dimensions."""
+        whole = slice(None)
+        by_kind = {"latitude": whole, "longitude": whole, "level": self.levels and _as_slice(np.array(self.levels))}
+        by_kind["time"] = slice(0, 1) if self.static or positions is None else _as_slice(positions)
+        return tuple(by_kind[kind] for kind in self.kinds)
+
+    def fields(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Raw values as [time, (level,) latitude, longitude] in the vocabulary's units; NaN where they are missing."""
+        order = [self.kinds.index(kind) for kind in ("time", "level", "latitude", "longitude") if kind in self.kinds]
+        raw = raw.transpose(order)
+        if self.static and "time" in self.kinds:
+            raw = raw[0]
+        marks = [_as_dtype(mark, raw.dtype) for mark in self.missing]
+        absent = [raw == mark for mark in marks if mark is not None]
+        if (self.scale, self.offset) != (1.0, 0.0):
+            raw = raw * np.float64(self.scale) + self.offset
+        fields = np.ascontiguousarray(raw, np.float32)
+        for where in absent:
+            if where.any():
+                fields = np.where(where, np.float32(np.nan), fields)
+        return fields
 
 
 @dataclass(frozen=True)
@@ -75,6 +126,8 @@ class StoreSource:
         As in the config.
     config : SourceConfig
         What was asked for.
+    opened : int
+        When, in nanoseconds: reads in other processes open the store anew once for each opening.
     """
 
     name: str
@@ -87,271 +140,248 @@ class StoreSource:
     located: Mapping[str, _Located] = field(repr=False)
     flip_latitude: bool = False
     roll_longitude: int = 0
+    opened: int = 0
 
     @property
     def store(self) -> Store:
         """Open in this process."""
-        return cached_store(self.config.store, json.dumps(self.config.storage_options, sort_keys=True))
+        return _open(self.config, self.opened)
 
     def read(self, variables: Sequence[str], times: Times) -> FieldsByVariable:
-        positions = None if self.times is None else np.searchsorted(self.times, times)
-        return {variable: self._read_one(self.located[variable], variable, positions, times) for variable in variables}
+        return {variable: self._read_one(variable, times) for variable in variables}
 
-    def _read_one(
-        self, where: _Located, variable: str, positions: NDArray[np.intp] | None, times: Times
-    ) -> NDArray[np.float32]:
-        static = where.static
-        by_axis: list[Any] = [] if static else [_as_slice(positions)]
-        by_axis += [] if where.levels is None else [_as_slice(np.array(where.levels))]
-        by_axis += [slice(None), slice(None)]
-        index = [by_axis[where.order.index(axis)] for axis in range(len(by_axis))]
+    def _read_one(self, variable: str, times: Times) -> NDArray[np.float32]:
+        where = self.located[variable]
+        positions = None if where.static or self.times is None else np.searchsorted(self.times, times)
+        fields = where.fields(self._raw(where, positions, times))
+        if self.flip_latitude:
+            fields = fields[..., ::-1, :]
+        if self.roll_longitude:
+            fields = np.roll(fields, -self.roll_longitude, -1)
+        if not (np.isfinite(fields.min()) and np.isfinite(fields.max())):
+            self._refuse_missing(fields, variable, times, where.static)
+        return np.ascontiguousarray(fields)
+
+    def _raw(self, where: _Located, positions: NDArray[np.intp] | None, times: Times) -> NDArray[Any]:
+        index = where.index(positions)
         try:
-            raw = self.store.read(where.array, tuple(index))
+            raw = self.store.read(where.array, index)
         except DataError:
             raise
         except Exception as error:  # codecs, file systems and libraries raise anything
-            at = (
-                ""
-                if static
-                else f" at {format_time(times[0], self.calendar or 'standard')} … {format_time(times[-1], self.calendar or 'standard')}"
-            )
+            damaged = times if positions is None else times[self._damaged(where, positions)]
             raise DataError(
-                f"{self.config.store}: '{where.array}'{at} can't be read ({type(error).__name__}: {error}). The store is damaged or incomplete there."
+                f"{self.config.store}: '{where.array}'{self._at(damaged, where.static)} can't be read "
+                f"({type(error).__name__}: {error}). The store is damaged or incomplete there."
             ) from error
-        values = raw.transpose(where.order)
-        if self.flip_latitude:
-            values = values[..., ::-1, :]
-        if self.roll_longitude:
-            values = np.roll(values, -self.roll_longitude, -1)
-        fields = np.ascontiguousarray(values, np.float32)
-        if where.missing_value is not None and not np.isnan(where.missing_value):
-            fields = np.where(fields == np.float32(where.missing_value), np.float32(np.nan), fields)
-        if (where.scale, where.offset) != (1.0, 0.0):
-            fields = (fields.astype(np.float64) * where.scale + where.offset).astype(np.float32)
-        if self.config.missing == "error" and not np.isfinite(fields.sum(dtype=np.float64)):
-            self._refuse_missing(fields, variable, times, static)
-        return fields
+        if self.config.absent_chunks == "error":
+            chunk = self.store.filled_in(where.array, index, raw)
+            if chunk:
+                raise DataError(
+                    f"{self.config.store}: the chunk {chunk} of '{where.array}'{self._at(times, where.static)} is absent. Copy the store "
+                    f"again; if it was written without chunks of nothing but the fill value, say 'absent_chunks: fill' in data.sources.{self.name}."
+                )
+        return raw
+
+    def _damaged(self, where: _Located, positions: NDArray[np.intp]) -> slice:
+        """Which of the positions lie in the first chunk that can't be read."""
+        chunk = positions // where.chunks[where.kinds.index("time")]
+        starts = np.flatnonzero(np.diff(chunk, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(positions)], strict=True):
+            try:
+                self.store.read(where.array, where.index(positions[start:stop]))
+            except Exception:  # the one that we look for
+                return slice(start, stop)
+        return slice(0, len(positions))
 
     def _refuse_missing(self, fields: NDArray[np.float32], variable: str, times: Times, static: bool) -> None:
-        bad = ~np.isfinite(fields)
-        when = (
-            ""
-            if static
-            else f" at {format_time(times[int(np.argmax(bad.reshape(len(fields), -1).any(1)))], self.calendar or 'standard')}"
-        )
+        """Refuse values that are not finite, unless the config says that NaN is a place where the variable does not exist."""
+        missing, infinite = np.isnan(fields), np.isinf(fields)
+        if self.config.missing == "mask" and not infinite.any():
+            if static:
+                return  # whoever asks for statics says what it takes
+            nowhere = missing.reshape(len(fields), -1).all(1)
+            if nowhere.any():
+                raise DataError(
+                    f"{self.config.store}: '{variable}' is missing everywhere{self._at(times[nowhere], static)}."
+                )
+            return
+        bad = missing | infinite
+        affected = slice(None) if static else bad.reshape(len(fields), -1).any(1)
         raise DataError(
-            f"{self.config.store}: '{variable}' has {int(bad.sum())} missing or infinite values{when}. "
-            f"If they mean places that it does not have, say 'missing: mask' in data.sources.{self.name}."
+            f"{self.config.store}: '{variable}' has {int(bad.sum())} {'missing' if missing.any() else 'infinite'} values"
+            f"{self._at(times[affected], static)}. If they mean places that it does not have, say 'missing: mask' in data.sources.{self.name}."
         )
+
+    def _at(self, times: Times, static: bool) -> str:
+        """The times, for a message."""
+        if static:
+            return ""
+        calendar = self.calendar or "standard"
+        if len(times) <= 3:
+            return f" at {format_times(times, calendar)}"
+        return f" at {len(times)} times, {format_time(times[0], calendar)} … {format_time(times[-1], calendar)},"
 
     def identity(self) -> Mapping[str, Any]:
         return {
-            "channels": {role: [c.to_json() for c in channels] for role, channels in self.channels.items()},
+            "channels": sorted(
+                f"{c.name} [{c.units}] {c.kind}" for channels in self.channels.values() for c in channels
+            ),
             "grid": self.grid.to_json(),
             "calendar": self.calendar,
-            "times": None if self.times is None else [int(self.times[0]), int(self.times[-1]), len(self.times)],
         }
 
     def fingerprint(self) -> str:
         return self.store.fingerprint()
 
 
-def open_source(name: str, config: SourceConfig) -> StoreSource:
+def open_source(name: str, config: SourceConfig, step: Step | None = None) -> StoreSource:
     """Open a store and find in it what the config asks for.
+
+    Parameters
+    ----------
+    step : Step, optional
+        The model's. Where it counts months, times anywhere in a month (its 1st, its 15th, the 16th at noon) stand for that month, and
+        become its first instant.
 
     Raises
     ------
     DataError
         For a variable, level, coordinate or unit that isn't there; lists the near matches.
     """
-    store = cached_store(config.store, json.dumps(config.storage_options, sort_keys=True))
-    arrays = store.arrays()
-    axes = _Axes(store, arrays)
-    available = {n: str(a.attributes.get("standard_name", "")) for n, a in arrays.items() if len(a.dims) >= 2}
+    opened = time.time_ns()
+    axes = Axes(_open(config, opened))
+    available = {n: str(a.attributes.get("standard_name", "")) for n, a in axes.arrays.items() if len(a.dims) >= 2}
     located: dict[str, _Located] = {}
     channels: dict[str, Channels] = {role: Channels() for role in ROLES}
-    time_chunk = 1
     for role in ROLES:
         for asked in getattr(config, role):
             array = find_in_store(asked, available, dict(config.rename), config.store)
-            where = _locate(asked, array, arrays[array], role, config, axes)
+            where = _locate(asked, array, axes.arrays[array], role, config, axes)
             located[canonical_name(asked)] = where
             channels[role] += where.channels
-            if role != "static":
-                time_chunk = max(time_chunk, arrays[array].chunks[where.order[0]])
-    with_time = any(channels[role] for role in ROLES if role != "static")
-    times, calendar = axes.times() if with_time else (None, None)
-    grid, flip, roll = axes.grid()
-    return StoreSource(name, config, grid, calendar, times, time_chunk, channels, located, flip, roll)
-
-
-class _Axes:
-    """The coordinates of a store, found by name and CF attributes."""
-
-    _NAMES = (
-        ("time", {"time", "valid_time", "date", "Time"}),
-        ("latitude", {"latitude", "lat", "nlat", "y_lat"}),
-        ("longitude", {"longitude", "lon", "nlon", "x_lon"}),
+    orientation = axes.grid(
+        *(axes.dimension(kind, [w.array for w in located.values()]) for kind in ("latitude", "longitude"))
+    )
+    timed = [where for where in located.values() if not where.static]
+    times, calendar = axes.times(axes.dimension("time", [w.array for w in timed])) if timed else (None, None)
+    if times is not None and calendar is not None and step is not None and not step.fixed:
+        times = _by_month(times, calendar, config.store, step)
+    return StoreSource(
+        name,
+        config,
+        orientation.grid,
+        calendar,
+        times,
+        max((where.chunks[where.kinds.index("time")] for where in timed), default=1),
+        channels,
+        located,
+        orientation.flip_latitude,
+        orientation.roll_longitude,
+        opened,
     )
 
-    def __init__(self, store: Store, arrays: Mapping[str, ArrayInfo]) -> None:
-        self.store, self.arrays = store, arrays
 
-    def kind(self, dim: str) -> str:
-        """`time`, `latitude`, `longitude` or `level`."""
-        info = self.arrays.get(dim)
-        attributes = info.attributes if info else {}
-        standard, units = str(attributes.get("standard_name", "")), str(attributes.get("units", ""))
-        for kind, names in self._NAMES:
-            if dim in names or standard == kind:
-                return kind
-        if " since " in units:
-            return "time"
-        return {"degrees_north": "latitude", "degrees_east": "longitude"}.get(units, "level")
+def _open(config: SourceConfig, opened: int) -> Store:
+    return cached_store(config.store, json.dumps(config.storage_options, sort_keys=True), opened)
 
-    def _find(self, kind: str) -> str:
-        dims = dict.fromkeys(dim for info in self.arrays.values() for dim in info.dims)
-        found = [dim for dim in dims if dim in self.arrays and self.kind(dim) == kind]
-        if not found:
-            raise DataError(f"{self.store.url} has no {kind} coordinate; its dimensions are {', '.join(dims)}.")
-        return found[0]
 
-    def values(self, name: str) -> NDArray[Any]:
-        """All values of a coordinate."""
-        return self.store.read(name, (slice(None),))
-
-    def times(self) -> tuple[Times, str]:
-        name = self._find("time")
-        attributes = self.arrays[name].attributes
-        calendar = str(attributes.get("calendar", "standard"))
-        try:
-            times = decode_times(self.values(name), str(attributes.get("units", "")), calendar)
-        except DataError as error:
-            raise DataError(f"{self.store.url}, coordinate '{name}': {error}") from None
-        backwards = np.flatnonzero(np.diff(times) <= 0)
-        if len(backwards):
-            i = int(backwards[0])
-            what = "repeats" if times[i] == times[i + 1] else "goes back after"
-            raise DataError(
-                f"{self.store.url}: time {what} {format_time(times[i], calendar)} (position {i + 1} of {len(times)}); it must ascend."
-            )
-        return times, "standard" if calendar in STANDARD_CALENDARS else calendar
-
-    def grid(self) -> tuple[LatLonGrid, bool, int]:
-        """The grid, whether latitudes must be flipped, and by how many columns longitudes must be rolled."""
-        latitude = self.values(self._find("latitude")).astype(np.float64)
-        longitude = self.values(self._find("longitude")).astype(np.float64)
-        flip = bool(latitude[0] < latitude[-1])
-        if longitude.max() - longitude.min() > 350:
-            longitude = np.where(longitude < 0, longitude + 360, longitude)
-        roll = int(np.argmin(longitude))
-        try:
-            return LatLonGrid(latitude[::-1] if flip else latitude, np.roll(longitude, -roll)), flip, roll
-        except DataError as error:
-            raise DataError(f"{self.store.url}: {error}") from None
-
-    def vertical(self, dim: str, config: SourceConfig) -> tuple[Vertical, NDArray[np.float64]]:
-        """What the levels of a dimension are, and their values in hPa, model level numbers, sigma, or metres."""
-        info = self.arrays.get(dim)
-        attributes = info.attributes if info else {}
-        if info is None:
-            size = next(a.shape[a.dims.index(dim)] for a in self.arrays.values() if dim in a.dims)
-            values = np.arange(1.0, size + 1)
-        else:
-            values = self.values(dim).astype(np.float64)
-        units = str(attributes.get("units", ""))
-        text = (
-            " ".join(str(attributes.get(key, "")) for key in ("standard_name", "long_name")).lower() + f" {dim.lower()}"
+def _by_month(times: Times, calendar: str, store: str, step: Step) -> Times:
+    """The first instant of each time's month."""
+    months = month_start(times, calendar)
+    again = np.flatnonzero(np.diff(months) == 0)
+    if len(again):
+        raise DataError(
+            f"{store} has several times in one month ({format_times(times[again[0] : again[0] + 2], calendar)}), but data.timestep is {step}: "
+            f"give monthly data, or another time step."
         )
-        if units in ("Pa", "pascal"):
-            values, units = values / 100, "hPa"
-        kinds: list[tuple[Vertical, bool]] = [
-            ("sigma", "sigma" in text and "hybrid" not in text),
-            ("model", "hybrid" in text or "model" in text or info is None),
-            ("pressure", units in ("hPa", "millibars", "mbar", "mb") or "pressure" in text or "isobaric" in text),
-            ("depth", "depth" in text),
-        ]
-        found = config.vertical or next((kind for kind, fits in kinds if fits), None)
-        if found is None:
-            raise DataError(
-                f"{self.store.url}: the attributes of '{dim}' do not say what its levels ({values[0]:g} … {values[-1]:g}) are; "
-                f"give 'vertical: pressure', 'model', 'sigma' or 'depth' in the source."
-            )
-        return found, values
+    return months
 
 
-def _locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceConfig, axes: _Axes) -> _Located:
+def _locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceConfig, axes: Axes) -> _Located:
     """Resolve one variable: its channels, the order of its dimensions, its levels and its units."""
     name, known = canonical_name(asked), lookup(asked)
     kinds = [axes.kind(dim) for dim in info.dims]
-    wanted_order = [kind for kind in ("time", "level", "latitude", "longitude") if kind in kinds]
-    expected = {"latitude", "longitude"} | (set() if role == "static" else {"time"})
-    if len(set(kinds)) < len(kinds) or not expected <= set(kinds) or (role == "static" and "time" in kinds):
+    expected = ["latitude", "longitude"] if role == "static" else ["time", "latitude", "longitude"]
+    changes = role == "static" and "time" in kinds and info.shape[kinds.index("time")] != 1
+    if len(set(kinds)) < len(kinds) or not set(expected) <= set(kinds) or changes:
         raise DataError(
-            f"{config.store}: '{array}' has dimensions ({', '.join(info.dims)}); as {role} it should have {', '.join(sorted(expected))}."
+            f"{config.store}: '{array}' has dimensions ({', '.join(info.dims)}); as {role} it should have {', '.join(expected)}"
+            f"{', and no time' if changes else ''}."
         )
     given = config.units.get(asked) or config.units.get(name) or str(info.attributes.get("units", ""))
     wanted = known.units if known else given
-    if not given and known:
+    if not given and not dimensionless(wanted):
         raise DataError(
             f"{config.store}: '{array}' has no units; expected {wanted}. Say 'units: {{{asked}: …}}' in the source."
         )
-    scale, offset = conversion(given, wanted, f"{config.store}: '{array}'")
+    scale, offset = conversion(given, wanted, f"{config.store}: '{array}'") if given else (1.0, 0.0)
     packed_scale, packed_offset = (
-        float(info.attributes.get(key, d)) for key, d in (("scale_factor", 1.0), ("add_offset", 0.0))
+        float(info.attributes.get(k, d)) for k, d in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
-    kind = _kind(info, known.kind if known else "instantaneous")
+    kind, at = _kind(info, known.kind if known else "instantaneous"), config.at if role == "forcing" else "target"
     levels: tuple[int, ...] | None = None
-    made: list[Channel] = []
+    made = [Channel(variable=name, units=wanted, kind=kind, at=at)]
     if "level" in kinds:
-        vertical, values = axes.vertical(info.dims[kinds.index("level")], config)
+        vertical, values = axes.levels(info.dims[kinds.index("level")], config.vertical)
         asked_levels = (
             config.levels.get(asked, config.levels.get(name)) if isinstance(config.levels, dict) else config.levels
         )
         chosen = values.tolist() if asked_levels is None else asked_levels
-        positions = []
-        for level in chosen:
-            nearest = int(np.argmin(np.abs(values - level)))
-            if not np.isclose(values[nearest], level, rtol=1e-4, atol=1e-6):
-                raise DataError(
-                    f"{config.store}: '{array}' has no level {level:g}; it has {', '.join(f'{v:g}' for v in values)}."
-                )
-            positions.append(nearest)
-            made.append(
-                Channel(variable=name, units=wanted, level=float(level), vertical=vertical, kind=kind, at=config.at)
-            )
-        levels = tuple(positions)
-    else:
-        made.append(Channel(variable=name, units=wanted, kind=kind, at=config.at))
-    missing = info.attributes.get("_FillValue", info.attributes.get("missing_value"))
+        levels = tuple(_level(level, values, array, config.store) for level in chosen)
+        made = [
+            Channel(variable=name, units=wanted, level=float(level), vertical=vertical, kind=kind, at=at)
+            for level in chosen
+        ]
     return _Located(
         array=array,
         channels=Channels(made),
-        order=tuple(kinds.index(kind) for kind in wanted_order),
+        kinds=tuple(kinds),
         levels=levels,
         scale=packed_scale * scale,
         offset=packed_offset * scale + offset,
-        missing_value=None if missing is None or isinstance(missing, str) else float(np.asarray(missing).ravel()[0]),
+        missing=_missing_marks(info.attributes),
         static=role == "static",
+        chunks=info.chunks,
     )
 
 
-def _kind(info: ArrayInfo, default: Any) -> Any:
+def _level(level: float, values: NDArray[np.float64], array: str, store: str) -> int:
+    """Position of a level."""
+    nearest = int(np.argmin(np.abs(values - level)))
+    if not np.isclose(values[nearest], level, rtol=1e-4, atol=1e-6):
+        raise DataError(f"{store}: '{array}' has no level {level:g}; it has {', '.join(f'{v:g}' for v in values)}.")
+    return nearest
+
+
+def _missing_marks(attributes: Mapping[str, Any]) -> tuple[float, ...]:
+    """Raw values that mean that there is none; NaN needs no mark."""
+    marks = [attributes.get(key) for key in ("_FillValue", "missing_value")]
+    numbers = [float(np.asarray(mark).ravel()[0]) for mark in marks if mark is not None and not isinstance(mark, str)]
+    return tuple(dict.fromkeys(number for number in numbers if not np.isnan(number)))
+
+
+def _as_dtype(mark: float, dtype: np.dtype[Any]) -> Any:
+    """A mark as raw values have it; None where they can't have it."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return dtype.type(mark) if limits.min <= mark <= limits.max and mark.is_integer() else None
+    with np.errstate(over="ignore"):
+        return dtype.type(mark)
+
+
+def _kind(info: ArrayInfo, default: Kind) -> Kind:
     """Whether values belong to times or to intervals: what `cell_methods` says of time, else the vocabulary."""
     methods = str(info.attributes.get("cell_methods", "")).lower()
-    for method, kind in (("point", "instantaneous"), ("sum", "accumulated"), ("mean", "mean")):
+    kinds: dict[str, Kind] = {"point": "instantaneous", "sum": "accumulated", "mean": "mean"}
+    for method, kind in kinds.items():
         if f"time: {method}" in methods:
             return kind
     return default
 
 
-def _as_slice(positions: Any) -> Any:
-    """A slice, where positions go up by equal steps: cheaper to read than a list."""
-    if isinstance(positions, slice) or len(positions) == 0:
-        return positions
-    steps = np.diff(positions)
-    if len(positions) == 1:
-        return slice(int(positions[0]), int(positions[0]) + 1)
-    if (steps == steps[0]).all() and steps[0] > 0:
-        return slice(int(positions[0]), int(positions[-1]) + 1, int(steps[0]))
-    return np.asarray(positions)
+def _as_slice(positions: NDArray[Any]) -> Any:
+    """A slice, where positions follow each other: cheaper to read than a list."""
+    if len(positions) and (np.diff(positions) == 1).all():
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return positions

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
-_FORMAT = 1
+_FORMAT = 2
 _LOCAL_BYTES = 2_000_000_000
+_CACHE_BYTES = 2_000_000  # sums run over blocks of about this size: several passes over one in the cache cost little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,21 +129,35 @@ def _runs(segments: Segments, dataset: Dataset, slab_bytes: int) -> list[tuple[i
 
 def _partial(dataset: Dataset, run: tuple[int, int, int]) -> Partial:
     first, stop, read = run
-    spec, outputs = dataset.spec, len(dataset.spec.outputs)
-    times = dataset.times[first:read]
+    spec, outputs, grouping = dataset.spec, len(dataset.spec.outputs), dataset.config.climatology
+    own, times = stop - first, dataset.times[first:read]
     columns = dataset.columns(times, spec.windowed)
-    values = dataset.stack(columns, spec.windowed)  # [time, channel, *grid]
-    own = values[: stop - first]
-    groups = climatology_group(dataset.config.climatology, times[: len(own)], spec.calendar)
-    total = np.zeros((climatology_groups(dataset.config.climatology), outputs, *spec.grid.shape))
-    np.add.at(total, groups, own[:, :outputs])
+    groups = climatology_group(grouping, times, spec.calendar)
+    state, change = Moments.none(len(spec.windowed)), Moments.none(outputs)
+    total = np.zeros((climatology_groups(grouping), outputs, *spec.grid.shape))
+    missing = np.zeros((len(spec.windowed), *spec.grid.shape), bool)
+    together = max(_CACHE_BYTES // (2 * dataset.state_bytes), 1)
+    for a in range(0, own, together):
+        count = min(together, own - a)
+        block = {name: column[a : a + count + 1] for name, column in columns.items()}
+        values = dataset.stack(block, spec.windowed).astype(
+            np.float64
+        )  # [time, channel, *grid], with the time that follows
+        found = Moments.of(values[:count])
+        state += found
+        change += Moments.of(np.diff(values[:, :outputs], axis=0))
+        for group in np.unique(groups[a : a + count]):
+            total[group] += values[:count, :outputs][groups[a : a + count] == group].sum(0)
+        if (found.count < count * missing[0].size).any():
+            missing |= np.isnan(values[:count]).any(0)
+    stored = set(dataset.stored_variables)
     return Partial(
-        state=Moments.of(own),
-        change=Moments.of(np.diff(values[:, :outputs], axis=0)),
+        state=state,
+        change=change,
         climatology_sum=total,
-        climatology_count=np.bincount(groups, minlength=len(total)).astype(np.float64),
-        missing=np.isnan(own).any(0),
-        content=content_hash({name: column[: len(own)] for name, column in columns.items()}, times[: len(own)]),
+        climatology_count=np.bincount(groups[:own], minlength=len(total)).astype(np.float64),
+        missing=missing,
+        content=content_hash({n: column[:own] for n, column in columns.items() if n in stored}, times[:own]),
     )
 
 
@@ -203,14 +218,14 @@ def climatology_group(grouping: str, times: Times, calendar: str) -> NDArray[np.
 
 
 def statistics_key(dataset: Dataset) -> str:
-    """Digest of all that the statistics depend on: the data, as far as that shows without reading them, and the training period."""
-    depends = [
-        _FORMAT,
-        dataset.data_id,
-        [s.fingerprint() for s in dataset.sources],
-        dataset.period("train"),
-        dataset.config.climatology,
-    ]
+    """Digest of all that the statistics depend on: the data, as far as that shows without reading them, channels and training period."""
+    depends = {
+        "format": _FORMAT,
+        "data": [dataset.data_id, *(source.fingerprint() for source in dataset.sources)],
+        "channels": [dataset.spec.outputs.names, dataset.spec.forcing.names, dataset.spec.static.names],
+        "period": dataset.period("train"),
+        "climatology": dataset.config.climatology,
+    }
     return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
 
