@@ -99,7 +99,7 @@ def test_shares_of_a_batch_add_up_to_the_gradient_of_the_whole(make_trainer: Mak
 
 def test_a_rollout_is_differentiated_through_all_of_its_steps(make_trainer: MakeTrainer, windows: MakeWindows) -> None:
     trainer, window = make_trainer(), next(windows(steps=3))
-    nn.init.normal_(trainer.stepper.network.head.weight, std=0.1)  # type: ignore[union-attr]
+    nn.init.normal_(trainer.stepper.network.get_parameter("head.weight"), std=0.1)
     fields = window.fields.clone().requires_grad_()
     rollout_loss(trainer.stepper, Window(fields=fields, times=window.times, spec=window.spec), trainer.loss).backward()
     assert fields.grad is not None
@@ -158,7 +158,7 @@ def test_clipping_bounds_the_step_that_is_taken(make_trainer: MakeTrainer, windo
 
 
 def test_training_learns_what_can_be_learnt(make_trainer: MakeTrainer, windows: MakeWindows) -> None:
-    trainer = make_trainer(optimizer={"lr": 3e-3}, ema=None)
+    trainer = make_trainer(optimizer={"lr": 2e-2}, ema=None, clip=None)
     losses = []
     for window in windows(20):
         window.fields[:, 1] = 0  # the change is minus the state

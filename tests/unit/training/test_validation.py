@@ -52,7 +52,7 @@ def test_workers_share_the_initial_times_and_come_to_the_same_scores(
     spec: StateSpec, alone: Workers, make_stepper: Callable[..., Stepper]
 ) -> None:
     stepper = make_stepper().eval()
-    torch.nn.init.normal_(stepper.network.head.weight, std=0.1)  # type: ignore[union-attr]
+    torch.nn.init.normal_(stepper.network.get_parameter("head.weight"), std=0.1)
     whole = validate(stepper, WalkingData(spec), INITS, 2, alone, 5)  # type: ignore[arg-type]
 
     class Part(Workers):
