@@ -6,7 +6,6 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 
 def is_url(path: str) -> bool:
@@ -16,15 +15,12 @@ def is_url(path: str) -> bool:
 
 def redact(uri: str) -> str:
     """A URI without user, password and query, where secrets sit."""
-    if not is_url(uri):
-        return uri
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    return re.sub(r"[?#].*$", "", re.sub(r"^([\w+.-]+://)[^/]*@", r"\1", uri)) if is_url(uri) else uri
 
 
 def without_secrets(text: str) -> str:
     """A text without users, passwords and queries in the URLs that it holds."""
-    return re.sub(r"(\w://)[^/@\s]+@", r"\1", re.sub(r"(\w://[^\s?\"']+)\?[^\s\"']+", r"\1", text))
+    return re.sub(r"(\w://)[^/\s\"']*@", r"\1", re.sub(r"(\w://[^\s?\"']+)\?[^\s\"']+", r"\1", text))
 
 
 def output_root(output: str) -> str:

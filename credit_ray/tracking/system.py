@@ -28,13 +28,13 @@ class SystemMetrics:
         Where they go.
     since : float
         Time (s since 1970) that steps count from: the start of the run, so that a restart goes on behind what is there.
-    every_seconds : int
+    every_seconds : float
         Between two samples; also the unit of their steps.
     disk : str
         A folder on the disk whose filling is watched.
     """
 
-    def __init__(self, spool: MetricSpool, *, since: float, every_seconds: int = 10, disk: str = "/") -> None:
+    def __init__(self, spool: MetricSpool, *, since: float, every_seconds: float = 10, disk: str = "/") -> None:
         self._spool, self._since, self._every, self._disk = spool, since, every_seconds, disk
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="system-metrics", daemon=True)
