@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
@@ -16,11 +15,11 @@ import credit_ray
 from credit_ray.cluster import has_gpus, ray_session
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
-from credit_ray.forecasting.layout import ForecastLayout, kept_channels
+from credit_ray.forecasting.fill import fill, forecast_layout
+from credit_ray.forecasting.layout import kept_channels
 from credit_ray.forecasting.request import kept_leads, refuse_uncovered, requested_inits
 from credit_ray.forecasting.writer import ForecastStore, create_store
 from credit_ray.package import load_package
-from credit_ray.state import Channels
 from credit_ray.times import Times, format_time
 from credit_ray.tracking.client import tracking_uri
 from credit_ray.tracking.fetching import FetchedModel, fetch_model
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from credit_ray.stepper import Stepper
 
 log = logging.getLogger(__name__)
-
-_MAPS = ("lsm", "orography", "z_sfc")
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def run_forecast(experiment: Experiment) -> ForecastResult:
     with start_run(experiment, stage="forecast", dataset=dataset, tags=tags) as run:
         url = config.output.store or run.path("forecast.zarr")
         run.set_tags(forecast=url)
-        layout = _layout(stepper, dataset, channels, inits, leads)
+        layout = forecast_layout(stepper, channels, inits, leads)
         store = create_store(url, layout, _lineage(fetched, run.lineage, inits, experiment))
         todo = _unfinished(store, _batches(range(len(inits)), config.batch_size))
         count = sum(map(len, todo))
@@ -127,7 +124,9 @@ def run_forecast(experiment: Experiment) -> ForecastResult:
                 if min(experiment.resources.workers, len(todo)) > 1:
                     made = _by_ray(experiment, fetched, store, todo)
                 else:
-                    made = (len(batch) for batch in todo for _ in _fill(stepper, dataset, store, batch))
+                    made = (
+                        len(batch) for batch in todo for step in fill(stepper, dataset, store, batch) if step in leads
+                    )
                 for done in accumulate(made):
                     show(done, count * len(leads))
         except BaseException:
@@ -163,22 +162,6 @@ def _batches(inits: Sequence[int], size: int) -> list[list[int]]:
 def _unfinished(store: ForecastStore, batches: Sequence[Sequence[int]]) -> list[Sequence[int]]:
     missing = set(store.unfinished())
     return [batch for batch in batches if not missing.isdisjoint(batch)]
-
-
-def _fill(stepper: Stepper, dataset: Dataset, store: ForecastStore, batch: Sequence[int]) -> Iterator[int]:
-    """Roll out some initial times together and write them; yields after each lead time."""
-    from credit_ray.forecasting.rollout import forecast
-
-    layout, outputs = store.layout, stepper.spec.outputs
-    picked = [outputs.index(name) for name in layout.channels.names]
-    everything = picked == list(range(len(outputs)))
-    kept = set(layout.leads)
-    rollout = forecast(stepper, dataset, layout.init_times[list(batch)], layout.leads[-1], initial=0 in kept)
-    with store.writer(batch) as writer, closing(rollout):
-        for step, _, fields in rollout:
-            if step in kept:
-                writer.write((fields if everything else fields[:, picked]).cpu().numpy())
-                yield step
 
 
 def _by_ray(
@@ -218,26 +201,8 @@ def _fill_all(
         fetched = fetch_model(fetched.uri, tracking_uri(experiment))
     stepper, dataset = _opened(experiment, fetched)
     for batch in _unfinished(store, batches):
-        for _ in _fill(stepper, dataset, store, batch):
+        for _ in fill(stepper, dataset, store, batch):
             pass
-
-
-def _layout(
-    stepper: Stepper, dataset: Dataset, channels: Channels, inits: Times, leads: tuple[int, ...]
-) -> ForecastLayout:
-    spec, mask = stepper.spec, stepper.normalizer.output_mask
-    picked = [spec.outputs.index(name) for name in channels.names]
-    statics = dict(zip(spec.static.names, dataset.statics(), strict=True))
-    return ForecastLayout(
-        channels=channels,
-        grid=spec.grid,
-        step=spec.step,
-        calendar=spec.calendar,
-        init_times=inits,
-        leads=leads,
-        mask=None if mask is None else mask[picked].cpu().numpy(),
-        maps={name: statics[name] for name in _MAPS if name in statics},
-    )
 
 
 def _lineage(fetched: FetchedModel, run: Mapping[str, Any], inits: Times, experiment: Experiment) -> dict[str, Any]:

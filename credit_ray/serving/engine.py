@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from credit_ray.errors import CreditRayError
-from credit_ray.forecasting.layout import ForecastLayout
-from credit_ray.forecasting.rollout import InitialData, forecast
+from credit_ray.forecasting.fill import fill, forecast_layout
+from credit_ray.forecasting.rollout import InitialData
 from credit_ray.forecasting.writer import create_store
 from credit_ray.serving.jobs import FINISHED, Accepted, JobState, JobTable, Progress
 from credit_ray.serving.metrics import EngineNumbers
@@ -68,11 +68,11 @@ class ModelSource(Protocol):
         ...
 
 
-class _Stopped(Exception):  # noqa: N818  (no error: how a rollout is left)
+class _Stopped(Exception):
     """The engine is to end; the forecast stays in the table for the next one."""
 
 
-class _Cancelled(Exception):  # noqa: N818  (the same)
+class _Cancelled(Exception):
     """The caller wants it no more."""
 
 
@@ -226,24 +226,19 @@ class Engine:
     def _roll_out(self, job: Accepted, run: Progress, loaded: Loaded) -> None:
         """The rollout of any forecast, into a store with a chunk for each lead time."""
         self._refuse_to_go_on(job)
-        outputs = loaded.stepper.spec.outputs
         channels = Channels(Channel(**plain) for plain in job.channels)
-        picked = [outputs.index(name) for name in channels.names]
-        init_times = np.array([job.init_time], np.int64)
-        layout = _layout(job, loaded.stepper, channels)
-        store = create_store(str(self.table.data(job.id)), layout, loaded.lineage, leads_per_chunk=1)
+        layout = forecast_layout(loaded.stepper, channels, np.array([job.init_time], np.int64), tuple(job.kept))
+        lineage = {**loaded.lineage, "forecast_id": job.id}
+        store = create_store(str(self.table.data(job.id)), layout, lineage, leads_per_chunk=1)
 
         def written(leads: int) -> None:
             # lead times that an earlier engine wrote are there, and the same: what was told is not taken back
-            done = max(run.steps_done, layout.leads[leads - 1] if leads else 0)
+            done = max(run.steps_done, layout.leads[leads - 1])
             self._update(job, steps_done=done, step_seconds=self._numbers.mean_step_seconds)
 
-        rollout = forecast(loaded.stepper, loaded.data, init_times, job.steps, device=self.device)
-        with store.writer([0], on_written=written) as writer, closing(rollout):
-            began = time.monotonic()
-            for step in rollout:
-                if step.step in job.kept:
-                    writer.write(step.outputs[:, picked].cpu().numpy())
+        began = time.monotonic()
+        with closing(fill(loaded.stepper, loaded.data, store, [0], device=self.device, on_written=written)) as steps:
+            for _ in steps:
                 self._numbers.count(time.monotonic() - began)
                 began = time.monotonic()
                 self._refuse_to_go_on(job)
@@ -263,17 +258,3 @@ class Engine:
         self._update(job, state=state, error=error, finished=time.time())
         self._numbers.finished[state] += 1
         self._settled.add(job.id)
-
-
-def _layout(job: Accepted, stepper: Stepper, channels: Channels) -> ForecastLayout:
-    mask, spec = stepper.normalizer.output_mask, stepper.spec
-    picked = [spec.outputs.index(name) for name in channels.names]
-    return ForecastLayout(
-        channels=channels,
-        grid=spec.grid,
-        step=spec.step,
-        calendar=spec.calendar,
-        init_times=np.array([job.init_time], np.int64),
-        leads=tuple(job.kept),
-        mask=None if mask is None else mask[picked].cpu().numpy(),
-    )

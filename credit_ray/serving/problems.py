@@ -20,7 +20,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 
 
-class Problem(CreditRayError):  # noqa: N818  (what RFC 9457 calls it)
+class Problem(CreditRayError):
     """An answer that refuses.
 
     Parameters

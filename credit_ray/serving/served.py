@@ -158,6 +158,7 @@ class ServedModel:
             raise field_problem(
                 "every", f"'every' is {request.every}, but the lead has {steps} steps: nothing would be kept."
             )
+        steps = steps // request.every * request.every  # beyond the last one that is kept, none is made
         self._refuse_without_forcing(init_time, steps)
         return Plan(init_time=init_time, steps=steps, every=request.every, channels=self._channels(request))
 
