@@ -44,7 +44,8 @@ CONTINENTS = (
     (55, 78, 19, 70), (34, 88, 15, 32), (20, 98, 14, 10),  # Eurasia
     (-25, 134, 12, 20), (-90, 0, 20, 400),  # Australia, Antarctica
 )  # fmt: skip
-# latitude, longitude, height in metres, and widths in degrees
+# Latitude, longitude, height in metres, and widths in degrees. Low, because one layer stands for the whole depth of an
+# atmosphere and feels all of a mountain: with heights like ours the waves would stand still behind them.
 MOUNTAINS = (
     (45, 248, 350, 14, 10), (73, 318, 350, 9, 16), (-24, 291, 450, 20, 8),
     (34, 90, 650, 10, 20), (-90, 0, 400, 18, 400), (4, 35, 200, 16, 11), (46, 12, 150, 9, 12),
