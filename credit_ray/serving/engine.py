@@ -22,7 +22,7 @@ from credit_ray.errors import CreditRayError
 from credit_ray.forecasting.fill import fill, forecast_layout
 from credit_ray.forecasting.rollout import InitialData
 from credit_ray.forecasting.writer import create_store
-from credit_ray.serving.jobs import FINISHED, Accepted, JobState, JobTable, Progress
+from credit_ray.serving.jobs import FINISHED, Accepted, JobState, JobTable, Progress, utc
 from credit_ray.serving.metrics import EngineNumbers
 from credit_ray.serving.served import ServedModel
 from credit_ray.state import Channel, Channels
@@ -228,7 +228,7 @@ class Engine:
         self._refuse_to_go_on(job)
         channels = Channels(Channel(**plain) for plain in job.channels)
         layout = forecast_layout(loaded.stepper, channels, np.array([job.init_time], np.int64), tuple(job.kept))
-        lineage = {**loaded.lineage, "forecast_id": job.id}
+        lineage = {**loaded.lineage, "forecast_id": job.id, "created": utc(job.created)}
         store = create_store(str(self.table.data(job.id)), layout, lineage, leads_per_chunk=1)
 
         def written(leads: int) -> None:

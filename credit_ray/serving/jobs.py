@@ -233,6 +233,11 @@ def lead_text(step: Step, count: int) -> str:
     return str(Step(seconds=step.seconds * count, months=step.months * count))
 
 
+def utc(seconds: float | None) -> str | None:
+    """ISO 8601 text of seconds since 1970."""
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         return dict(json.loads(path.read_text()))

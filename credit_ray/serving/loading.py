@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from credit_ray.errors import DataError
 from credit_ray.package import inspect_package, load_package
 from credit_ray.serving.engine import Loaded
 from credit_ray.serving.served import ServedModel
-from credit_ray.times import Times
+from credit_ray.times import Times, format_time
 from credit_ray.tracking import page
 from credit_ray.tracking.client import tracking_uri
 from credit_ray.tracking.fetching import FetchedModel, fetch_model
@@ -22,6 +22,13 @@ from credit_ray.tracking.revision import code_revision
 
 if TYPE_CHECKING:
     from credit_ray.config.experiment import Experiment
+
+
+class Checked(NamedTuple):
+    """A model that can be served: its version's URI, and the last time that it can start from."""
+
+    uri: str
+    last_initial_time: str
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,8 @@ class RegistrySource:
     name: str
     alias: str
 
-    def check(self) -> str:
-        """Whether the model can be served, without loading its weights; its version.
+    def check(self) -> Checked:
+        """Whether the model can be served, without loading its weights.
 
         Raises
         ------
@@ -50,8 +57,8 @@ class RegistrySource:
         """
         fetched = self._fetch()
         info = inspect_package(fetched.directory, digest=fetched.digest)
-        initial_times(open_dataset(self.experiment.data).for_model(info.spec))
-        return str(fetched.version)
+        times = initial_times(open_dataset(self.experiment.data).for_model(info.spec))
+        return Checked(fetched.uri, format_time(times[-1], info.spec.calendar))
 
     def load(self, current: Loaded | None) -> Loaded | None:
         """The model that the alias means now; None if it is still `current`."""

@@ -17,9 +17,8 @@ from credit_ray.errors import ConfigError, did_you_mean
 from credit_ray.grid.latlon import LatLonGrid
 from credit_ray.serving.jobs import Accepted, Progress
 from credit_ray.serving.problems import RETRY_SECONDS, Problem, field_problem
-from credit_ray.state import Channel, Vertical
+from credit_ray.state import Channel
 from credit_ray.times import Step
-from credit_ray.variables import lookup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
 FIELD_MEDIA_TYPE = "application/octet-stream"
 
 _drawing = threading.Lock()  # matplotlib's settings are global: one picture at a time
-_LEVELS: dict[Vertical, str] = {
-    "pressure": "{:g} hPa",
-    "model": "level {:g}",
-    "sigma": "σ = {:g}",
-    "depth": "{:g} m depth",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +42,8 @@ class ForecastField:
         What it is.
     lead, init_time, valid_time : str
         When it is.
+    made_by : str
+        Model and version.
     land : array [lat, lon], optional
         Land fraction, to find one's way on a map.
     """
@@ -60,6 +55,7 @@ class ForecastField:
     lead: str
     init_time: str
     valid_time: str
+    made_by: str
     land: NDArray[np.float32] | None = None
 
     def to_bytes(self) -> bytes:
@@ -83,15 +79,14 @@ class ForecastField:
     def to_png(self) -> bytes:
         """A map."""
         from credit_ray.verification.maps import render_field
+        from credit_ray.verification.plot import field_title
 
-        known = lookup(self.channel.variable)
-        name = (known.standard_name if known else self.channel.variable).replace("_", " ")
         with _drawing:
             return render_field(
                 self.values,
                 LatLonGrid(self.latitude, self.longitude),
-                title=f"{name}{_at_level(self.channel)}",
-                subtitle=f"from {self.init_time}, lead {self.lead}, valid {self.valid_time}",
+                title=field_title(self.channel),
+                subtitle=f"{self.made_by}  ·  from {self.init_time}  ·  lead {self.lead}  ·  valid {self.valid_time}",
                 units=self.channel.units,
                 variable=self.channel.variable,
                 land=self.land,
@@ -121,6 +116,7 @@ def read_field(
         lead=job.lead(step),
         init_time=job.time(0),
         valid_time=job.time(step),
+        made_by=f"{job.model} v{progress.lineage.get('model_version')}",
         land=group.land(),
     )
 
@@ -176,14 +172,6 @@ class _Store:
         """`level`: position among the variable's kept levels; `place`: row and column."""
         index = (0, lead, *place) if channel.level is None else (0, lead, level, *place)
         return np.asarray(self.group[channel.variable][index], np.float32)
-
-
-def _at_level(channel: Channel) -> str:
-    return (
-        ""
-        if channel.level is None or channel.vertical is None
-        else f" at {_LEVELS[channel.vertical].format(channel.level)}"
-    )
 
 
 def _kept(job: Accepted) -> Iterator[tuple[Channel, int]]:

@@ -11,7 +11,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,31 +41,39 @@ class ServingResult:
         Where.
     models : dict
         Served models by name: the URI of each version.
+    init_time : str
+        One that the first model can start from.
     results : str
         Folder of the forecasts.
     tokens_env : str or None
         Environment variable that holds the accepted tokens.
+    running : bool
+        Whether it still answers.
     """
 
     url: str
     models: dict[str, str]
+    init_time: str
     results: str
     tokens_env: str | None
+    running: bool = True
 
     def __str__(self) -> str:
+        if not self.running:
+            return f"No longer serving at {self.url}. Forecasts are kept in {self.results}; those that are not done go on at the next start."
         name = next(iter(self.models))
         token = ' -H "Authorization: Bearer $TOKEN"' if self.tokens_env else ""
         opened = f"'{self.url}/v1/forecasts/ID/data.zarr'"
         if self.tokens_env:
             opened += ", storage_options={'headers': {'Authorization': 'Bearer …'}}"
-        body = f'{{"model": "{name}", "init_time": "…", "lead": "5d"}}'
+        body = f'{{"model": "{name}", "init_time": "{self.init_time}", "lead": "8steps"}}'
         return "\n".join(
             [
                 f"Serving {', '.join(self.models.values())} at {self.url}; forecasts are kept in {self.results}.",
-                f"  curl{token} {self.url}/v1/models/{name}/initial-times",
-                f"  curl{token} --json '{body}' {self.url}/v1/forecasts",
-                f"  xarray.open_zarr({opened})",
-                f"  {self.url}/docs lists all requests.",
+                f"  what it can start from  curl{token} {self.url}/v1/models/{name}/initial-times",
+                f"  ask for a forecast      curl{token} --json '{body}' {self.url}/v1/forecasts",
+                f"  read it, as it grows    xarray.open_zarr({opened})",
+                f"  all requests            {self.url}/docs",
             ]
         )
 
@@ -87,14 +95,12 @@ def run_serving(experiment: Experiment, *, block: bool = True) -> ServingResult:
     ClusterError
         For a port that is taken, or a cluster that can't run the service.
     """
-    result = _open.enter_context(running_service(experiment))
-    if block:
-        try:
-            print(result, flush=True)
-            _wait(result.url)
-        finally:
-            stop_serving()
-    return result
+    if not block:
+        return _open.enter_context(running_service(experiment))
+    with running_service(experiment) as result:
+        print(result, flush=True)
+        _wait(result.url)
+    return replace(result, running=False)
 
 
 def stop_serving() -> None:
@@ -119,7 +125,7 @@ def running_service(experiment: Experiment) -> Iterator[ServingResult]:
     sources = {model.name: RegistrySource(experiment, model.name, model.alias) for model in models}
     if len(sources) < len(models):
         raise ConfigError("serving.models names a model twice: its name is its URL, which can mean one version only.")
-    versions = {name: f"models:/{name}@{source.alias} (version {source.check()})" for name, source in sources.items()}
+    checked = {name: source.check() for name, source in sources.items()}
 
     with ExitStack() as stack:
         mark = stack.enter_context(_marked(results))
@@ -157,7 +163,13 @@ def running_service(experiment: Experiment) -> Iterator[ServingResult]:
             raise ClusterError(
                 f"The service was started, but does not answer at {url}. Its logs are in /tmp/ray/session_latest/logs/serve."
             )
-        yield ServingResult(url=url, models=versions, results=str(results), tokens_env=config.auth.tokens_env)
+        yield ServingResult(
+            url=url,
+            models={name: found.uri for name, found in checked.items()},
+            init_time=next(iter(checked.values())).last_initial_time,
+            results=str(results),
+            tokens_env=config.auth.tokens_env,
+        )
 
 
 def _results_folder(experiment: Experiment) -> Path:

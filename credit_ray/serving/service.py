@@ -19,7 +19,7 @@ from credit_ray.config.serving import Limits
 from credit_ray.serving.auth import Tokens
 from credit_ray.serving.byterange import file_response
 from credit_ray.serving.events import HEARTBEAT_SECONDS, events
-from credit_ray.serving.jobs import FINISHED, Accepted, JobTable, Progress
+from credit_ray.serving.jobs import FINISHED, Accepted, JobTable, Progress, utc
 from credit_ray.serving.metrics import Depth, EngineNumbers, render
 from credit_ray.serving.problems import RETRY_SECONDS, Problem
 from credit_ray.serving.requests import ForecastRequest
@@ -309,9 +309,9 @@ class ForecastService:
             "lead": job.lead(job.steps),
             "every": job.every,
             "channels": [Channel(**plain).name for plain in job.channels],
-            "created": _utc(job.created),
-            "started": _utc(progress.started),
-            "finished": _utc(progress.finished),
+            "created": utc(job.created),
+            "started": utc(progress.started),
+            "finished": utc(progress.finished),
             "step_seconds": progress.step_seconds,
             "error": progress.error,
             "lineage": json.loads(json.dumps(progress.lineage)),
@@ -323,7 +323,3 @@ class ForecastService:
                 "point": f"{link}/point?latitude={{latitude}}&longitude={{longitude}}",
             },
         }
-
-
-def _utc(seconds: float | None) -> str | None:
-    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -37,7 +37,8 @@ from credit_ray.tracking.registry import register_model
 
 pytestmark = pytest.mark.timeout(240)
 
-LONG = "300steps"  # takes seconds, so that what happens meanwhile can be looked at
+LONG_STEPS = 120
+LONG = f"{LONG_STEPS}steps"  # takes seconds, so that what happens meanwhile can be looked at
 
 
 def free_port() -> int:
@@ -238,14 +239,14 @@ def test_a_store_is_read_over_http_while_it_grows_and_after(client: Client) -> N
     id = client.begin(LONG)
     client.until(id, lambda status: status["steps_done"] >= 3)
     growing = client.zarr(id)
-    assert growing.sizes["lead_time"] == 300
+    assert growing.sizes["lead_time"] == LONG_STEPS
     early = growing["t2m"].isel(init_time=0, lead_time=slice(0, 3)).values
     assert np.isfinite(early).all()
     assert int(growing["steps_written"][0]) >= 3
     assert client.json(f"/v1/forecasts/{id}")["state"] == "running"
     client.done(id)
     whole = client.zarr(id)
-    assert int(whole["steps_written"][0]) == 300
+    assert int(whole["steps_written"][0]) == LONG_STEPS
     np.testing.assert_array_equal(whole["t2m"].isel(init_time=0, lead_time=slice(0, 3)).values, early)
     assert np.isfinite(whole["z"].values).all()
 
@@ -259,7 +260,7 @@ def test_events_come_while_it_runs(client: Client) -> None:
                 names.append(line.split()[1].decode())
                 if len(names) == 1:
                     assert client.json(f"/v1/forecasts/{id}")["state"] == "running"
-    assert names == ["step"] * 300 + ["done"]
+    assert names == ["step"] * LONG_STEPS + ["done"]
 
 
 def test_more_than_may_wait_are_refused_and_the_accepted_are_all_made(client: Client) -> None:
@@ -338,7 +339,10 @@ def test_a_killed_engine_loses_no_forecast(client: Client, experiment: Experimen
         client.done(other)
     assert engine_process() != victim
     np.testing.assert_allclose(
-        client.zarr(id)["z"].values, batch(experiment, tmp_path / "batch.zarr", 300)["z"].values, rtol=0, atol=1e-4
+        client.zarr(id)["z"].values,
+        batch(experiment, tmp_path / "batch.zarr", LONG_STEPS)["z"].values,
+        rtol=0,
+        atol=1e-4,
     )
 
 

@@ -172,6 +172,7 @@ class House:
     gate: threading.Semaphore
     gated: bool
     engines: list[Engine] = field(default_factory=list)
+    made: str = ""
 
     def ask(self, **changes: Any) -> dict[str, Any]:
         """A request that makes sense, but for the changes; None leaves a field out."""
@@ -322,6 +323,15 @@ def open_house(
 def house(tmp_path: Path) -> Iterator[House]:
     """The service, open to everyone."""
     yield from open_house(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The service with one forecast of a day that is done, for tests that only ask; no test changes it."""
+    for house in open_house(tmp_path_factory.mktemp("shared")):
+        house.made = house.begin()
+        house.until(house.made)
+        yield house
 
 
 @pytest.fixture

@@ -99,21 +99,21 @@ def test_only_what_is_asked_for_is_kept(house: House) -> None:
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_naming_the_field_and_what_it_may_be(
-    house: House, changes: dict[str, Any], field: str, words: list[str]
+    shared: House, changes: dict[str, Any], field: str, words: list[str]
 ) -> None:
-    body = json.dumps(house.ask(**changes))  # as JSON has it, NaN included, which the client refuses to send
-    answer = house.client.post("/v1/forecasts", content=body, headers={"content-type": "application/json"})
+    body = json.dumps(shared.ask(**changes))  # as JSON has it, NaN included, which the client refuses to send
+    answer = shared.client.post("/v1/forecasts", content=body, headers={"content-type": "application/json"})
     problem = refused(answer, 422)
     assert field in [error["field"] for error in problem["errors"]]
     for word in words:
         assert word in problem["detail"]
-    assert house.table.ids() == []
+    assert shared.table.ids() == [shared.made]
 
 
-def test_an_unknown_model_is_refused_with_those_that_there_are(house: House) -> None:
+def test_an_unknown_model_is_refused_with_those_that_there_are(shared: House) -> None:
     for answer in (
-        house.client.post("/v1/forecasts", json=house.ask(model="tinny")),
-        house.client.get("/v1/models/tinny"),
+        shared.client.post("/v1/forecasts", json=shared.ask(model="tinny")),
+        shared.client.get("/v1/models/tinny"),
     ):
         problem = refused(answer, 404)
         assert problem["models"] == ["tiny"]
@@ -123,21 +123,21 @@ def test_an_unknown_model_is_refused_with_those_that_there_are(house: House) -> 
 @pytest.mark.parametrize(
     "body", [b"", b"{", b'{"model": ', b"{'model': 1}", b"[" * 900, b'{"every": ' + b"9" * 5000 + b"}", b"\xff\xfe{}"]
 )
-def test_a_body_that_is_no_json_is_malformed(house: House, body: bytes) -> None:
-    answer = house.client.post("/v1/forecasts", content=body, headers={"content-type": "application/json"})
+def test_a_body_that_is_no_json_is_malformed(shared: House, body: bytes) -> None:
+    answer = shared.client.post("/v1/forecasts", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == (422 if body == b"" else 400)
     refused(answer, answer.status_code)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"5", b'"x"', b"null"])
-def test_json_that_is_no_object_is_refused(house: House, body: bytes) -> None:
-    answer = house.client.post("/v1/forecasts", content=body, headers={"content-type": "application/json"})
+def test_json_that_is_no_object_is_refused(shared: House, body: bytes) -> None:
+    answer = shared.client.post("/v1/forecasts", content=body, headers={"content-type": "application/json"})
     assert "JSON object" in refused(answer, 422)["detail"]
 
 
-def test_half_a_surrogate_pair_is_answered_too(house: House) -> None:
+def test_half_a_surrogate_pair_is_answered_too(shared: House) -> None:
     body = b'{"model": "\\ud800", "init_time": "\\ud800", "lead": "1d"}'
-    answer = house.client.post("/v1/forecasts", content=body, headers={"content-type": "application/json"})
+    answer = shared.client.post("/v1/forecasts", content=body, headers={"content-type": "application/json"})
     refused(answer, 404)
 
 
@@ -161,8 +161,8 @@ def test_a_body_that_is_too_large_is_refused_announced_or_not(slow_house: House)
         ("GET", "/", 404),
     ],
 )
-def test_every_refusal_is_a_problem_document(house: House, method: str, path: str, status: int) -> None:
-    answer = house.client.request(method, path)
+def test_every_refusal_is_a_problem_document(shared: House, method: str, path: str, status: int) -> None:
+    answer = shared.client.request(method, path)
     refused(answer, status)
     assert (status == 405) == ("allow" in answer.headers)
 
@@ -273,23 +273,22 @@ def test_a_waiting_forecast_is_cancelled_at_once_and_never_begun(slow_house: Hou
     assert not slow_house.table.data(second).exists()
 
 
-def test_every_object_of_the_store_is_served_as_it_lies_on_the_disk(house: House) -> None:
-    id = house.begin()
-    house.until(id)
-    root = house.table.data(id)
+def test_every_object_of_the_store_is_served_as_it_lies_on_the_disk(shared: House) -> None:
+    id = shared.made
+    root = shared.table.data(id)
     names = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
     assert len(names) > 10
     for name in names:
         url = f"/v1/forecasts/{id}/data.zarr/{name}"
-        answer, head = house.client.get(url), house.client.head(url)
+        answer, head = shared.client.get(url), shared.client.head(url)
         assert answer.content == (root / name).read_bytes()
         assert head.content == b""
         assert head.headers == answer.headers
         assert int(head.headers["content-length"]) == len(answer.content)
         assert "no-store" not in answer.headers["cache-control"]
-        part = house.client.get(url, headers={"Range": "bytes=-5"})
+        part = shared.client.get(url, headers={"Range": "bytes=-5"})
         assert (part.status_code, part.content) == (206, answer.content[-5:])
-    refused(house.client.get(url, headers={"Range": "bytes=99999999-"}), 416)
+    refused(shared.client.get(url, headers={"Range": "bytes=99999999-"}), 416)
 
 
 @pytest.mark.parametrize(
@@ -306,10 +305,9 @@ def test_every_object_of_the_store_is_served_as_it_lies_on_the_disk(house: House
         "x" * 999,
     ],
 )
-def test_what_is_no_object_of_the_store_is_absent(house: House, path: str) -> None:
-    id = house.begin()
-    house.until(id)
-    answer = house.client.get(f"/v1/forecasts/{id}/data.zarr/{path}")
+def test_what_is_no_object_of_the_store_is_absent(shared: House, path: str) -> None:
+    id = shared.made
+    answer = shared.client.get(f"/v1/forecasts/{id}/data.zarr/{path}")
     assert answer.status_code == 404
 
 
@@ -328,11 +326,10 @@ def test_a_store_that_grows_is_never_cached(slow_house: House) -> None:
     assert slow_house.client.get(last).headers["cache-control"].startswith("private")
 
 
-def test_a_field_comes_with_its_header_in_four_byte_words(house: House) -> None:
-    id = house.begin()
-    house.until(id)
-    truth = xarray.open_zarr(house.table.data(id), chunks=None)
-    answer = house.client.get(f"/v1/forecasts/{id}/fields/z", params={"lead": "12h", "level": 850})
+def test_a_field_comes_with_its_header_in_four_byte_words(shared: House) -> None:
+    id = shared.made
+    truth = xarray.open_zarr(shared.table.data(id), chunks=None)
+    answer = shared.client.get(f"/v1/forecasts/{id}/fields/z", params={"lead": "12h", "level": 850})
     (length,) = struct.unpack("<I", answer.content[:4])
     header = json.loads(answer.content[4 : 4 + length])
     values = np.frombuffer(answer.content[4 + length :], "<f4").reshape(header["shape"])
@@ -361,10 +358,9 @@ def test_a_field_comes_with_its_header_in_four_byte_words(house: House) -> None:
         ("image/png;q=much", "application/octet-stream"),
     ],
 )
-def test_a_field_is_a_picture_where_a_picture_is_asked_for(house: House, accept: str, media: str) -> None:
-    id = house.begin(lead="6h")
-    house.until(id)
-    answer = house.client.get(f"/v1/forecasts/{id}/fields/t2m?lead=6h", headers={"Accept": accept})
+def test_a_field_is_a_picture_where_a_picture_is_asked_for(shared: House, accept: str, media: str) -> None:
+    id = shared.made
+    answer = shared.client.get(f"/v1/forecasts/{id}/fields/t2m?lead=6h", headers={"Accept": accept})
     assert answer.headers["content-type"] == media
     assert answer.content.startswith(b"\x89PNG") == (media == "image/png")
 
@@ -387,11 +383,10 @@ def test_a_field_is_a_picture_where_a_picture_is_asked_for(house: House, accept:
     ],
 )
 def test_what_a_forecast_does_not_hold_is_refused_with_what_it_does(
-    house: House, path: str, field: str, words: list[str]
+    shared: House, path: str, field: str, words: list[str]
 ) -> None:
-    id = house.begin()
-    house.until(id)
-    problem = refused(house.client.get(f"/v1/forecasts/{id}/{path}"), 422)
+    id = shared.made
+    problem = refused(shared.client.get(f"/v1/forecasts/{id}/{path}"), 422)
     assert [error["field"] for error in problem["errors"]] == [field]
     for word in words:
         assert word in problem["detail"]
@@ -409,13 +404,12 @@ def test_what_is_not_yet_written_says_when_to_come_again(slow_house: House) -> N
     ("latitude", "longitude", "column"), [(0.1, 0.0, 0), (89, 359, 0), (-90, -22.5, 15), (40, 350, 0), (40, 200, 9)]
 )
 def test_a_point_is_the_nearest_cell_round_the_circle(
-    house: House, latitude: float, longitude: float, column: int
+    shared: House, latitude: float, longitude: float, column: int
 ) -> None:
-    id = house.begin()
-    house.until(id)
-    answer = house.client.get(f"/v1/forecasts/{id}/point?latitude={latitude}&longitude={longitude}").json()
+    id = shared.made
+    answer = shared.client.get(f"/v1/forecasts/{id}/point?latitude={latitude}&longitude={longitude}").json()
     truth = (
-        xarray.open_zarr(house.table.data(id), chunks=None)
+        xarray.open_zarr(shared.table.data(id), chunks=None)
         .isel(init_time=0, longitude=column)
         .sel(latitude=latitude, method="nearest")
     )
@@ -426,10 +420,10 @@ def test_a_point_is_the_nearest_cell_round_the_circle(
     assert answer["channels"]["tp"]["units"] == "m"
 
 
-def test_a_model_tells_what_it_is(house: House) -> None:
-    listed = house.client.get("/v1/models").json()["models"]
+def test_a_model_tells_what_it_is(shared: House) -> None:
+    listed = shared.client.get("/v1/models").json()["models"]
     assert [model["name"] for model in listed] == ["tiny"]
-    model = house.client.get(listed[0]["links"]["self"]).json()
+    model = shared.client.get(listed[0]["links"]["self"]).json()
     assert (model["version"], model["alias"], model["digest"], model["card"]) == ("3", "champion", "digest-3", "# tiny")
     assert model["variables"][0] == {"name": "z", "units": "m2 s-2", "levels": [500, 850]}
     assert model["lead_limit"] == {"steps": 80, "lead": "20D"}
@@ -540,12 +534,12 @@ def test_a_disk_that_takes_no_more_accepts_nothing(house: House, monkeypatch: py
     assert house.client.get("/v1/forecasts").json()["count"] == 0
 
 
-def test_the_routes_are_documented(house: House) -> None:
-    paths = house.client.get("/openapi.json").json()["paths"]
+def test_the_routes_are_documented(shared: House) -> None:
+    paths = shared.client.get("/openapi.json").json()["paths"]
     assert {
         "/v1/forecasts",
         "/v1/forecasts/{id}/data.zarr/{path}",
         "/v1/models/{name}/initial-times",
         "/metrics",
     } <= paths.keys()
-    assert house.client.get("/docs").status_code == 200
+    assert shared.client.get("/docs").status_code == 200
