@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from credit_ray.errors import ConfigError, DataError
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slab:
     """One run of consecutive times, to be read once and used for some steps.
 
@@ -84,6 +85,26 @@ class Segments:
         return int(np.maximum(self.stop - self.start - length + 1, 0).sum())
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Epochs whose windows have the same number of times.
+
+    Parameters
+    ----------
+    epoch, first_step : int
+        With which it begins.
+    length : int
+        Times of a window.
+    steps : int
+        Global steps of each epoch.
+    """
+
+    epoch: int
+    length: int
+    first_step: int
+    steps: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """The order of a whole training.
@@ -121,31 +142,57 @@ class Plan:
         if self.batch_size % self.lanes:
             raise ConfigError(f"{self.lanes} lanes do not divide a batch of {self.batch_size}.")
 
-    def length(self, epoch: int) -> int:
-        """Times of a window in that epoch."""
-        return [times for first, times in self.stages if first <= epoch][-1]
+    @cached_property
+    def _stages(self) -> tuple[Stage, ...]:
+        """The stages with the global steps at which they begin; all epochs of a stage have the same number of steps."""
+        found: list[Stage] = []
+        for epoch, times in self.stages:
+            before = found[-1].first_step + (epoch - found[-1].epoch) * found[-1].steps if found else 0
+            found.append(Stage(epoch, times, before, self._steps_of(times)))
+        return tuple(found)
 
-    def steps(self, epoch: int) -> int:
-        """Global steps of an epoch; the last may be short."""
-        windows = self.segments.windows(self.length(epoch))
+    def _steps_of(self, length: int) -> int:
+        windows = self.segments.windows(length)
         if not windows:
             longest = int((self.segments.stop - self.segments.start).max())
             raise DataError(
-                f"There is no window of {self.length(epoch)} consecutive times in the training period: its longest stretch without a gap "
+                f"There is no window of {length} consecutive times in the training period: its longest stretch without a gap "
                 f"has {longest}. Is data.timestep the step of the data? Is the period too short?"
             )
-        return -(-(-(-windows // self.lanes)) // (self.batch_size // self.lanes))
+        return ceil(ceil(windows / self.lanes) / self.windows_per_lane)
+
+    def _stage(self, epoch: int) -> Stage:
+        return [stage for stage in self._stages if stage.epoch <= epoch][-1]
+
+    @property
+    def windows_per_lane(self) -> int:
+        """Windows that a step takes from each lane."""
+        return self.batch_size // self.lanes
+
+    def length(self, epoch: int) -> int:
+        """Times of a window in that epoch."""
+        return self._stage(epoch).length
+
+    def steps(self, epoch: int) -> int:
+        """Global steps of an epoch; the last may be short.
+
+        Raises
+        ------
+        DataError
+            Where the training period has no window as long as a stage of the plan asks for.
+        """
+        return self._stage(epoch).steps
 
     def first_step(self, epoch: int) -> int:
         """Global step at which an epoch begins."""
-        return sum(self.steps(e) for e in range(epoch))
+        stage = self._stage(epoch)
+        return stage.first_step + (epoch - stage.epoch) * stage.steps
 
     def locate(self, global_step: int) -> tuple[int, int]:
         """Epoch and step within it."""
-        epoch, first = 0, 0
-        while global_step - first >= (steps := self.steps(epoch)):
-            epoch, first = epoch + 1, first + steps
-        return epoch, global_step - first
+        stage = [stage for stage in self._stages if stage.first_step <= global_step][-1]
+        epochs, step = divmod(global_step - stage.first_step, stage.steps)
+        return stage.epoch + epochs, step
 
     def windows(self, global_step: int) -> Ints:
         """Starts of all windows of a step, lane by lane."""
@@ -158,8 +205,7 @@ class Plan:
     def _picks(self, global_step: int, lane: int) -> list[Pick]:
         epoch, step = self.locate(global_step)
         order = self.order(epoch)[lane]
-        each = self.batch_size // self.lanes
-        taken = slice(step * each, (step + 1) * each)
+        taken = slice(step * self.windows_per_lane, (step + 1) * self.windows_per_lane)
         return [
             Pick(int(start), (epoch, lane, int(number)))
             for start, number in zip(order.window[taken], order.slab[taken], strict=True)
@@ -224,7 +270,7 @@ def cut_runs(segments: Segments, length: int, slab_states: int, chunk: int, at_l
     """Runs of windows: first window and number of windows of each.
 
     As long as memory allows, so that the overlap of neighbouring slabs stays small; shortened so that there are `at_least` runs, but
-    not below four times the overlap, where rereading would cost more than a quarter; whole chunks where possible.
+    not below four times the overlap, in whole chunks, where reading it twice would cost more than a quarter.
 
     Raises
     ------
@@ -237,8 +283,8 @@ def cut_runs(segments: Segments, length: int, slab_states: int, chunk: int, at_l
         raise ConfigError(
             f"One window of {length} times does not fit into a slab of {slab_states}: raise data.ingest.slab_bytes, or shorten the rollout."
         )
-    windows = segments.windows(length)
-    size = min(most, max(windows // max(at_least, 1), 4 * overlap, 1))
+    shortest = max(4 * ceil(overlap / chunk), 1) * chunk
+    size = min(most, max(segments.windows(length) // max(at_least, 1), shortest))
     if size >= chunk:
         size -= size % chunk
     first, last = segments.start, np.maximum(segments.stop - overlap, segments.start)  # windows start in [first, last)
@@ -269,7 +315,7 @@ def _order(plan: Plan, epoch: int) -> tuple[Lane, ...]:
     piece_start = start[run] + piece_first - (ends[run] - count[run])
     piece_lane = np.searchsorted(quota, piece_first, side="right") - 1
 
-    each, base = plan.batch_size // plan.lanes, plan.first_step(epoch)
+    each, base = plan.windows_per_lane, plan.first_step(epoch)
     lanes = []
     for lane in range(plan.lanes):
         mine = piece_lane == lane
