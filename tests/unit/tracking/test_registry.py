@@ -61,13 +61,15 @@ def test_a_registered_package_is_fetched_by_alias_by_version_and_by_run(
     assert by_alias.lineage()["model_digest"] == by_alias.digest
 
 
-def test_mlflows_own_client_finds_the_package_too(run: Run, make_package: MakePackage, uri: str) -> None:
+def test_mlflows_own_client_finds_the_package_too(
+    run: Run, make_package: MakePackage, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run.register(make_package())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     import mlflow
 
-    source = connect(uri).get_model_version_download_uri("tiny", "1")
-    downloaded = mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=uri)
-    assert load_package(downloaded).stepper
+    downloaded = mlflow.artifacts.download_artifacts("models:/tiny@candidate")
+    assert load_package(downloaded).digest == fetch_model("models:/tiny@candidate").digest
 
 
 def test_a_local_package_is_used_where_it_is(run: Run, make_package: MakePackage, uri: str) -> None:
