@@ -170,6 +170,8 @@ class Stepper(nn.Module):
 
     def _refuse_not_finite(self, after: Fields, valid_time: Any) -> None:
         bad = ~torch.isfinite(after.data)
+        if (mask := self.normalizer.output_mask) is not None:
+            bad &= mask
         if bad.any():
             trajectory, channel = bad.flatten(2).any(2).nonzero()[0].tolist()
             raise NotFiniteError(

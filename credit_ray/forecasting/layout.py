@@ -110,7 +110,7 @@ class ForecastLayout:
                 name,
                 tuple(self.channels.of(name)),
                 None if not found else "level" if found == shared else f"level_{name}",
-                _attributes(self.channels, name),
+                _attributes(self.channels, name, ("valid_time", "steps_written", *self.maps)),
             )
             for name, found in levels.items()
         )
@@ -215,11 +215,11 @@ def kept_channels(outputs: Channels, variables: Sequence[str] | None, levels: Se
     )
 
 
-def _attributes(channels: Channels, variable: str) -> dict[str, Any]:
+def _attributes(channels: Channels, variable: str, coordinates: Sequence[str]) -> dict[str, Any]:
     channel = channels[channels.of(variable)[0]]
     known = lookup(variable)
     named = _named(known.standard_name, channel.units) if known else {"long_name": variable, "units": channel.units}
-    return {**named, "cell_methods": _CELL_METHODS[channel.kind], "coordinates": "valid_time steps_written"}
+    return {**named, "cell_methods": _CELL_METHODS[channel.kind], "coordinates": " ".join(coordinates)}
 
 
 def _named(standard_name: str, units: str) -> dict[str, Any]:

@@ -26,14 +26,14 @@ def case_figure(forecasts: Forecasts, truth: Truth, channel: Channel, init: int,
     true = truth.fields(forecasts.valid_times[[init], [lead]], Channels([channel]))[0, 0]
     grid, land = forecasts.grid, land_of(forecasts)
     limits = common_limits([said, true], channel.variable)
-    height = 3.05
+    height = 3.5
     with rc_context(FONT):
         figure = Figure(figsize=(13.5, height), dpi=150, facecolor=PAPER)
         figure.text(0.008, 0.97, field_title(channel), size=12, weight="bold", color=INK, va="top")
         figure.text(0.008, 0.885, field_subtitle(forecasts, init, lead), size=9, color=MUTED, va="top")
         for k, (name, values) in enumerate((("Forecast", said), ("What happened", true), ("Error", said - true))):
             error = name == "Error"
-            axes = figure.add_axes((0.003 + k * 0.334, 0.17, 0.326, 0.58))
+            axes = figure.add_axes((0.003 + k * 0.334, 0.145, 0.326, 0.635))
             picture, style = draw_field(
                 axes,
                 np.asarray(values),
@@ -47,9 +47,9 @@ def case_figure(forecasts: Forecasts, truth: Truth, channel: Channel, init: int,
             axes.set_title(name, size=10, color=INK, pad=4)
             bar = figure.colorbar(
                 picture,
-                cax=figure.add_axes((0.055 + k * 0.334, 0.155, 0.222, 0.028)),
+                cax=figure.add_axes((0.055 + k * 0.334, 0.125, 0.222, 0.026)),
                 orientation="horizontal",
                 extend="both",
             )
-            finish_bar(bar, style.units or channel.units)
+            finish_bar(bar, style.units or channel.units, ticks=6)
     return figure

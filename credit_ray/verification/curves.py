@@ -23,45 +23,47 @@ LINES: dict[str, dict[str, Any]] = {
 """How each forecaster is drawn, here and in the page's legend."""
 
 
-def curves_figure(scores: Scores, metric: str, channels: Sequence[int], *, model: str) -> Figure:
-    """A metric by lead time.
+def curves_figure(scores: Scores, metrics: Sequence[str], channels: Sequence[int], *, model: str) -> Figure:
+    """Metrics by lead time.
 
     Parameters
     ----------
-    metric : str
-        One that was scored.
+    metrics : sequence of str
+        That were scored. Of one, panels are channels; of several, rows are channels and columns are metrics.
     channels : sequence of int
-        Positions of the channels, a panel each.
+        Positions of the channels.
     model : str
         What the model is called in the legend.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    panels = [(metric, channel) for channel in channels for metric in metrics]
+    columns = len(metrics) if len(metrics) > 1 else min(len(channels), 3)
+    rows = -(-len(panels) // columns)
     with rc_context(FONT):
-        columns = min(len(channels), 3)
-        rows = -(-len(channels) // columns)
         figure = Figure(
-            figsize=(max(3.7 * columns, 5.6), 2.9 * rows + 0.75), dpi=150, facecolor=PAPER, layout="constrained"
+            figsize=(max(3.9 * columns, 5.6), 2.75 * rows + 0.7),
+            dpi=150,
+            facecolor=PAPER,
+            layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08, hspace=0.06),
         )
-        panels = figure.subplots(rows, columns, squeeze=False)
-        for axes, channel in zip(panels.flat, channels, strict=False):
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes, (metric, channel) in zip(grid.flat, panels, strict=False):
             _panel(axes, scores, metric, channel)
-        for axes in panels.flat[len(channels) :]:
+        for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
-        found = {str(line.get_label()): line for axes in panels.flat for line in axes.get_lines()}
-        handles = [found[name] for name in LINES if name in found]
+        found = {str(line.get_label()): line for axes in grid.flat for line in axes.get_lines()}
+        named = [name for name in LINES if name in found]
         figure.legend(
-            handles,
-            [model if name == MODEL else name for name in LINES if name in found],
+            [found[name] for name in named],
+            [model if name == MODEL else name for name in named],
             loc="outside upper left",
             ncols=3,
             frameon=False,
             fontsize=9.5,
             labelcolor=INK,
-            title=METRICS[metric].title,
-            title_fontproperties={"weight": "bold", "size": 12},
-            alignment="left",
         )
     return figure
 
@@ -81,7 +83,7 @@ def _panel(axes: Axes, scores: Scores, metric: str, channel: int) -> None:
         axes.plot(x, values[leads, channel] * factor, label=name, marker=marker, markersize=3.5, **LINES[name])
     units = units_text(style.units or scores.channels[channel].units) if kind.units else ""
     axes.set_title(channel_title(scores.channels[channel]), loc="left", size=10.5, weight="bold", color=INK)
-    axes.set_ylabel(units, size=9, color=MUTED)
+    axes.set_title(kind.title + (f", {units}" if units else ""), loc="right", size=9, color=MUTED)
     axes.set_xlabel(f"lead time, {'days' if days else 'hours' if scores.step.fixed else 'months'}", size=9, color=MUTED)
     axes.set_xlim(0, x[-1] * 1.02)
     if metric == "rmse":

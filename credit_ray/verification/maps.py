@@ -142,7 +142,8 @@ def draw_field(
             alpha=0.55,
             zorder=2,
         )
-        axes.clabel(lines, fontsize=6, fmt=_plain, inline_spacing=2)
+        if pixels >= 1000:  # smaller maps have no room for numbers
+            axes.clabel(lines, fontsize=6, fmt=_plain, inline_spacing=2)
     if land is not None:
         axes.contour(
             frame.x,
@@ -254,10 +255,10 @@ def to_png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def finish_bar(bar: Any, units: str) -> None:
-    """Quiet colour bar."""
+def finish_bar(bar: Any, units: str, ticks: int = 9) -> None:
+    """Make a colour bar quiet, with at most so many ticks."""
     between = bar.norm.boundaries
-    every = -(-len(between) // 9)
+    every = -(-len(between) // ticks)
     middle = int(np.argmin(np.abs(between))) % every  # zero has a tick, where it is among them
     bar.set_ticks(between[middle::every])
     bar.minorticks_off()

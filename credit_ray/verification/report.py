@@ -30,11 +30,13 @@ class Report:
     summary : str
         A sentence: how many forecasts, from when to when, against what.
     notes : sequence of str
-        What a reader must know: what was left out, of which data it is.
+        What a reader must know first: what was left out.
     pictures : mapping of str to bytes
         PNG by caption.
     lineage : mapping of str to str
         Where the forecasts come from.
+    attribution : str
+        What the data's stores say of title, licence and origin.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Report:
     notes: Sequence[str]
     pictures: Mapping[str, bytes]
     lineage: Mapping[str, str]
+    attribution: str = ""
 
     def to_html(self) -> str:
         """One self-contained page."""
@@ -59,6 +62,7 @@ class Report:
             parts += [_scorecard(scores, baseline) for baseline in baselines]
         parts += ["<h2>How it was scored</h2>", _method(scores, baselines)]
         parts += ["<h2>Where it comes from</h2>", _pairs(self.lineage)]
+        parts += [f"<p class=small>Data: {escape(self.attribution)}</p>"] if self.attribution else []
         title = f"Verification: {self.model}"
         return (
             f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -86,7 +90,9 @@ def percent(skill: float) -> str:
 def _headline(scores: Scores, baselines: Sequence[str]) -> str:
     leads = [scores.scored[i] for i in nearest_leads(scores.leads[scores.scored], scores.step)]
     head = "".join(f'<th colspan="{1 + len(baselines)}">{scores.lead_text(lead)}</th>' for lead in leads)
-    below = "".join("<th>RMSE</th>" + "".join(f"<th>vs {name}</th>" for name in baselines) for _ in leads)
+    below = "".join(
+        "<th>RMSE</th>" + "".join(f'<th title="{name}">vs {name[:4]}.</th>' for name in baselines) for _ in leads
+    )
     rows = []
     for channel in scores.headline():
         style = style_of(scores.channels[channel].variable, np.zeros(1))
@@ -128,8 +134,8 @@ def _scorecard(scores: Scores, baseline: str) -> str:
     leads = scores.scored
     shown = leads if len(leads) <= 41 else [leads[i] for i in np.linspace(0, len(leads) - 1, 41).round().astype(int)]
     wide = len(shown) <= 12
-    every = 1 if wide else max(len(shown) // 10, 1)
-    head = "".join(f"<th>{scores.lead_text(lead) if i % every == 0 else ''}</th>" for i, lead in enumerate(shown))
+    labelled = set(shown) if wide else _round_leads(scores, shown)
+    head = "".join(f"<th>{scores.lead_text(lead) if lead in labelled else ''}</th>" for lead in shown)
     rows = []
     for channel, what in enumerate(scores.channels):
         cells = []
@@ -146,6 +152,13 @@ def _scorecard(scores: Scores, baseline: str) -> str:
         f'<div class=wide><table class="card{"" if wide else " dense"}"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
         f"<p class=scale><span>worse than {escape(baseline)}</span><i></i><span>better</span></p>"
     )
+
+
+def _round_leads(scores: Scores, leads: Sequence[int]) -> set[int]:
+    """About ten leads that are worth a label: whole days or years, where there are some."""
+    whole = [lead for lead in leads if scores.lead_number(lead) % (24 if scores.step.fixed else 12) == 0]
+    candidates = whole or leads
+    return set(candidates[:: -(-len(candidates) // 12)])
 
 
 def _legend(baselines: Iterable[str]) -> str:
@@ -203,12 +216,12 @@ h2 { margin: 44px 0 12px; font-size: 20px; letter-spacing: -.005em; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .headline { width: 100%; }
-.headline th, .headline td { padding: 7px 9px; text-align: right; white-space: nowrap; }
+.headline th, .headline td { padding: 7px 8px; text-align: right; white-space: nowrap; }
 .headline thead th { font-weight: 600; font-size: 14px; text-align: center; }
 .headline thead tr + tr th { font-weight: 400; font-size: 12px; color: var(--muted); text-align: right; border-bottom: 1px solid var(--line); padding-top: 0; }
 .headline tbody th { text-align: left; font-weight: 600; }
 .headline tbody tr { border-bottom: 1px solid var(--line); }
-.headline .first { padding-left: 20px; font-weight: 600; }
+.headline .first { padding-left: 14px; font-weight: 600; }
 .unit { font-weight: 400; color: var(--muted); font-size: 12.5px; margin-left: 4px; }
 .skill { border: 2px solid #fff; border-radius: 5px; font-size: 13.5px; }
 .legend { list-style: none; padding: 0; margin: 0 0 10px; display: flex; gap: 24px; flex-wrap: wrap; font-size: 13px; color: var(--muted); }
@@ -223,7 +236,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .scale i { width: 180px; height: 10px; border-radius: 5px; }
 .scale i { border: 1px solid var(--line); background: linear-gradient(90deg, rgb(178,60,44), #fff 50%, rgb(13,115,119)); }
 figure { margin: 36px 0 0; }
-figure img { display: block; width: 100%; height: auto; }
+figure img { display: block; max-width: 100%; height: auto; }
 figcaption { margin-top: 4px; }
 .lineage th { text-align: left; font-weight: 400; color: var(--muted); padding: 3px 24px 3px 0; vertical-align: top; white-space: nowrap; font-size: 14px; }
 .lineage td { padding: 3px 0; font: 13px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }

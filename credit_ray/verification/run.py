@@ -251,9 +251,8 @@ def _write(
     shown = scores.headline()
     pictures = {}
     for metric in scores.metrics:
-        png = to_png(curves_figure(scores, metric, shown, model=forecasts.model))
-        (folder / f"{metric}.png").write_bytes(png)
-        pictures[f"{METRICS[metric].title} by lead time."] = png
+        (folder / f"{metric}.png").write_bytes(to_png(curves_figure(scores, [metric], shown, model=forecasts.model)))
+    pictures["By lead time."] = to_png(curves_figure(scores, scores.metrics, shown, model=forecasts.model))
     init = int(np.flatnonzero(totals.used.any(1))[totals.used.any(1).sum() // 2])
     leads = [lead for lead in nearest_leads(scores.leads, scores.step) if totals.used[init, lead]]
     if leads:
@@ -271,6 +270,7 @@ def _write(
             f"{len(scores.channels)} channel{'s' * (len(scores.channels) != 1)} on a {forecasts.grid.describe()}, against the data of {experiment.name}."
         ),
         notes=_notes(forecasts, totals),
+        attribution=str(forecasts.attributes.get("attribution", "")),
         pictures=pictures,
         lineage={
             title: str(forecasts.attributes[key]) for key, title in _LINEAGE.items() if forecasts.attributes.get(key)
@@ -295,8 +295,6 @@ def _notes(forecasts: Forecasts, totals: Totals) -> list[str]:
     if left_out := _left_out(totals, forecasts):
         whole = int((forecasts.leads > 0).sum()) * len(forecasts.init_times)
         notes.append(f"{left_out} of {whole} fields are left out: the data do not have their valid or initial time.")
-    if said := forecasts.attributes.get("attribution"):
-        notes.append(str(said))
     return notes
 
 

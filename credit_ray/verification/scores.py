@@ -27,7 +27,7 @@ _PREFERRED = {  # of variables on levels, the one that is shown first: hPa, sigm
     "v": (500.0, 0.5),
     "w": (500.0, 0.5),
 }
-_FIRST = ("z", "gh", "h", "msl", "t", "t2m", "sst", "u", "u10", "sp", "q", "tp")
+_FIRST = ("z", "gh", "h", "msl", "t", "t2m", "sst", "u", "u10", "sp", "q", "tp", "vo", "v")
 
 
 @dataclass(frozen=True)
