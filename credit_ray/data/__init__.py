@@ -7,5 +7,6 @@ dataset.py     sources joined on their common times
 plan.py        which runs are read, in which order, and which windows a step takes: pure
 ingest.py      slabs through Ray Data or a thread, windows cut from them
 statistics.py  moments, climatology and identity of the training period, in one pass
+info.py        what a store holds, for people who do not know it yet
 sample.py      weather simulated by the package itself
 """
