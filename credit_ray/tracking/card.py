@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from credit_ray.config.dump import flatten
 from credit_ray.package import PackageInfo
 from credit_ray.state import ROLES, Channels
 from credit_ray.tracking.scores import Score, headline, leads, over_persistence
@@ -104,7 +105,8 @@ def _training(info: PackageInfo) -> str:
 
 
 def _arguments(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items() if value not in (None, {}, [], ()))
+    known = {key: value for key, value in flatten(values).items() if value not in (None, "{}", "[]")}
+    return ", ".join(f"{key} {value}" for key, value in known.items())
 
 
 def _scores(metrics: Mapping[str, float], scores: Sequence[Score]) -> str:

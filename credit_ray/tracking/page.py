@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PREFIX = "credit_ray."
+"""Of a run's tags that are ours."""
+
 _LONGEST_PARAM = 6000
 _PER_CALL = 100
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else its pages are those for language models
 _ORIGIN = ("title", "license", "attribution", "institution", "source", "references")
 
 
@@ -42,7 +46,7 @@ def experiment_id(client: MlflowClient, experiment: Experiment, uri: str) -> str
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=root))
+            return str(client.create_experiment(name, artifact_location=root, tags=_KIND))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another driver was faster
             if found is None:

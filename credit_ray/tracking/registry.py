@@ -18,11 +18,12 @@ from credit_ray.tracking.fetching import FetchedModel as FetchedModel
 from credit_ray.tracking.fetching import fetch_model as fetch_model
 from credit_ray.tracking.places import join
 from credit_ray.tracking.scores import Score, headline, to_tag
-from credit_ray.tracking.versions import PREFIX, ModelVersion, aliases_of, find_version, of_run, versions_of
+from credit_ray.tracking.versions import ModelVersion, aliases_of, find_version, of_run, versions_of
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+_ABOUT = "An Earth-system model of credit_ray. Each version's description and tags say what it is and how good."
 _LONGEST = 5000  # of tags and descriptions, in the databases that bound them
 
 
@@ -94,7 +95,7 @@ def record_scores(model: str, scores: Sequence[Score], *, period: str, tracking_
     info = inspect_package(local_package(client, version.source), digest=version.digest)
     tags = _score_tags(scores, {}) | {"score_period": period}
     for key, text in tags.items():
-        client.set_model_version_tag(version.name, version.version, PREFIX + key, text)
+        client.set_model_version_tag(version.name, version.version, key, text)
     client.update_model_version(version.name, version.version, _description(info, {}, scores))
     if version.run_id:
         card = render_card(info, name=version.name, version=version.version, scores=scores)
@@ -132,7 +133,7 @@ def _ensure_model(client: MlflowClient, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name, tags={PREFIX + "kind": "Earth-system model"})
+        client.create_registered_model(name, description=_ABOUT)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -152,12 +153,12 @@ def _new_version(
     folder = _artifact_folder(client, info, run_id)
     client.log_artifacts(run_id, str(info.directory), folder)
     source = join(client.get_run(run_id).info.artifact_uri, folder)
-    tags = _tags(info) | _score_tags(scores, metrics)
+    tags = _score_tags(scores, metrics) | _tags(info)  # pages show them in this order
     made = client.create_model_version(
         name,
         source,
         run_id=run_id,
-        tags={PREFIX + key: text[:_LONGEST] for key, text in tags.items()},
+        tags={key: text[:_LONGEST] for key, text in tags.items()},
         description=_description(info, metrics, scores),
     )
     return find_version(client, f"models:/{name}/{made.version}")
@@ -171,20 +172,15 @@ def _artifact_folder(client: MlflowClient, info: PackageInfo, run_id: str) -> st
 
 def _tags(info: PackageInfo) -> dict[str, str]:
     """What answers "what is this, on what was it trained, what does it cost" where versions are listed."""
-    spec, lineage = info.spec, info.lineage
-    tags = {
-        "package_digest": info.digest,
-        "network": info.recipe["network"],
-        "parameters": str(info.parameters),
+    spec, data_digest = info.spec, info.lineage.get("data_digest")
+    return {
         "grid": spec.grid.describe(),
         "step": str(spec.step),
-        "history": str(spec.history),
         "variables": ", ".join(spec.outputs.variables),
-    }
-    return tags | {
-        key: str(lineage[key])
-        for key in ("data_digest", "data_content", "code_revision", "config_digest")
-        if lineage.get(key)
+        "network": info.recipe["network"],
+        "parameters": str(info.parameters),
+        "package_digest": info.digest,
+        **({"data_digest": data_digest} if data_digest else {}),
     }
 
 

@@ -108,7 +108,7 @@ class Run:
 
     def set_tags(self, **tags: Any) -> None:
         """Tags `credit_ray.<name>` of the run's page; what is None is left out."""
-        texts = {f"credit_ray.{name}": str(value)[:8000] for name, value in tags.items() if value is not None}
+        texts = {f"{page.PREFIX}{name}": str(value)[:8000] for name, value in tags.items() if value is not None}
         self._try("its tags", lambda: page.set_tags(self._client, self.run_id, texts))
 
     def log_artifact(self, path: str | Path, folder: str | None = None) -> None:

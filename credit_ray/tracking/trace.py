@@ -16,10 +16,13 @@ from credit_ray.tracking.client import open_registry
 from credit_ray.tracking.fetching import local_package
 from credit_ray.tracking.places import is_url, join, read_text, redact
 from credit_ray.tracking.tables import pairs
-from credit_ray.tracking.versions import PREFIX, ModelVersion, find_version, with_digest
+from credit_ray.tracking.versions import ModelVersion, find_version, with_digest
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+_TRAINING = ("seed", "model", "constraints", "loss", "training")
+"""Sections that a model comes from; its data are shown on their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ class Trace:
         blocks.append(
             (
                 f"config {known.get('config_digest', 'unknown')}",
-                [(k, v) for k, v in flatten(config).items() if not k.startswith("data.sources")],
+                [(k, v) for k, v in flatten({k: config[k] for k in _TRAINING if k in config}).items() if v is not None],
             )
         )
         return "\n".join(
@@ -149,7 +152,7 @@ def _run(client: MlflowClient, run_id: str | None) -> dict[str, str]:
     if not run_id or not page.exists(client, run_id):
         return {}
     run = client.get_run(run_id)
-    tags = {key.removeprefix(PREFIX): value for key, value in run.data.tags.items() if key.startswith(PREFIX)}
+    tags = {key.removeprefix(page.PREFIX): text for key, text in run.data.tags.items() if key.startswith(page.PREFIX)}
     user = run.data.tags.get("mlflow.user")
     return {
         "run_id": run_id,

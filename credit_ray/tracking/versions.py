@@ -12,7 +12,6 @@ from credit_ray.errors import ConfigError, ModelNotFoundError, did_you_mean
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-PREFIX = "credit_ray."
 _PAGE = 100
 USUAL_ALIASES = ("champion", "candidate")
 
@@ -34,7 +33,7 @@ class ModelVersion:
     created_ms : int
         When it was registered, ms since 1970.
     tags : dict
-        Without the prefix `credit_ray.`; of other tools' models, empty.
+        What its page shows; of ours, among others, `package_digest`.
     """
 
     name: str
@@ -137,7 +136,7 @@ def versions_of(client: MlflowClient, name: str, aliases: dict[str, str] | None 
 
 def with_digest(client: MlflowClient, digest: str) -> list[ModelVersion]:
     """All versions whose package has that digest, newest first; usually one."""
-    return _search(client, f"tags.`{PREFIX}package_digest` = '{digest}'")
+    return _search(client, f"tags.package_digest = '{digest}'")
 
 
 def of_run(client: MlflowClient, run_id: str) -> list[ModelVersion]:
@@ -163,7 +162,7 @@ def _version(found: Any, aliases: dict[str, str]) -> ModelVersion:
         run_id=found.run_id or None,
         source=found.source,
         created_ms=int(found.creation_timestamp),
-        tags={key.removeprefix(PREFIX): value for key, value in found.tags.items() if key.startswith(PREFIX)},
+        tags=dict(found.tags),
     )
 
 
