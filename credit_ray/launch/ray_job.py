@@ -1,8 +1,8 @@
 """Inside a Ray job, whose working directory is a temporary copy of the submitter's: what relative paths mean there.
 
 Ray does not say which folder was copied. On a cluster of one machine it can be found: it is told, or it is where the cluster was started
-or this package is installed from, and the job's own files lie there unchanged. Elsewhere a relative path means nothing, and is refused:
-what is written into the copy is lost with it.
+or this package is installed from, and all that was copied lies there. Elsewhere a relative path means nothing, and is refused: what is
+written into the copy is lost with it.
 """
 
 from __future__ import annotations
@@ -82,8 +82,20 @@ def _submitters_folder(copy: Path, files: Sequence[Path]) -> Path | None:
         return Path(told)
     own = [file for file in files if not file.is_absolute() and file.is_file()]
     possible = {folder.resolve() for folder in (*_installed_from(), *_folders_of_ancestors())} - {copy.resolve()}
-    found = [folder for folder in possible if own and all(_same(folder / file, copy / file) for file in own)]
+    found = [folder for folder in possible if own and _is_original(folder, copy, own)]
     return found[0] if len(found) == 1 else None
+
+
+def _is_original(folder: Path, copy: Path, own: Sequence[Path]) -> bool:
+    """Whether a folder has all files of the copy: the job's own as they are, the others, which may be many, at least in their sizes."""
+    try:
+        return all((folder / file).read_bytes() == (copy / file).read_bytes() for file in own) and all(
+            (folder / file.relative_to(copy)).stat().st_size == file.stat().st_size
+            for file in copy.rglob("*")
+            if file.is_file() and "__pycache__" not in file.parts
+        )
+    except OSError:  # not there, or not ours to read
+        return False
 
 
 def _installed_from() -> Iterator[Path]:
@@ -106,10 +118,3 @@ def _folders_of_ancestors() -> Iterator[Path]:
             process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:  # another user's, or a system without /proc
             return
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.read_bytes() == other.read_bytes()
-    except OSError:  # not there, or not ours to read
-        return False

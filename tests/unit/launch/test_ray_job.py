@@ -66,19 +66,25 @@ def test_the_submitter_may_say_which_folder_it_is(
         working_folder(experiment, Path("base.yaml"))
 
 
+@pytest.mark.parametrize("changed", ["its config", "another file"])
 @pytest.mark.parametrize("clue", ["_folders_of_ancestors", "_installed_from"])
-def test_a_folder_is_recognised_by_the_files_that_the_job_uses(
+def test_a_folder_is_recognised_by_the_files_that_were_copied(
     experiment: Experiment,
     copy: Path,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     clue: str,
+    changed: str,
 ) -> None:
     folders = tmp_path_factory.mktemp("folders")
     ours = original(folders / "ours", copy)
     monkeypatch.setattr(ray_job, clue, lambda: iter([Path("/"), copy, ours]))
     assert working_folder(experiment, Path("base.yaml")) == ours
-    (ours / "base.yaml").write_text("changed since\n")
+    if changed == "its config":
+        (ours / "base.yaml").write_text((copy / "base.yaml").read_text().replace("seed: 1", "seed: 2"))
+    else:
+        (copy / "package").mkdir()
+        (copy / "package/module.py").write_text("A = 1\n")
     with pytest.raises(ConfigError, match="output is 'runs'"):
         working_folder(experiment, Path("base.yaml"))
 
