@@ -20,7 +20,6 @@ import numpy as np
 
 from credit_ray.errors import CreditRayError
 from credit_ray.forecasting.fill import fill, forecast_layout
-from credit_ray.forecasting.rollout import InitialData
 from credit_ray.forecasting.writer import create_store
 from credit_ray.serving.jobs import FINISHED, Accepted, JobState, JobTable, Progress, utc
 from credit_ray.serving.metrics import EngineNumbers
@@ -28,6 +27,7 @@ from credit_ray.serving.served import ServedModel
 from credit_ray.state import Channel, Channels
 
 if TYPE_CHECKING:
+    from credit_ray.forecasting.rollout import InitialData
     from credit_ray.stepper import Stepper
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,12 @@ class Engine:
     def _work(self) -> None:
         while not self._stop.is_set():
             self._refresh()
-            if not self._take_one():
+            try:
+                took = self._take_one()
+            except Exception:  # a folder that can't be read or written now may be there again in a while
+                log.exception("The forecasts in %s can't be worked on", self.table.root)
+                took = False
+            if not took:
                 self._woken.wait(LOOK_SECONDS)
                 self._woken.clear()
 

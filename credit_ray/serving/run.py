@@ -224,7 +224,9 @@ def _engine_options(experiment: Experiment, engines: int) -> tuple[dict[str, Any
         )
     auto = min(1.0, have.get("GPU", 0) / engines) if has_gpus() else 0.0
     gpus = auto if resources.gpus_per_worker == "auto" else resources.gpus_per_worker
-    threads = max((os.cpu_count() or 1) // engines, 1) if resources.threads == "auto" else resources.threads
+    # a core is left to the API: threads that wait for each other on a crowded core are far slower than fewer threads
+    shared = max((os.cpu_count() or 1) - 1, 1)
+    threads = max(shared // engines, 1) if resources.threads == "auto" else resources.threads
     return {"num_cpus": cpus, "num_gpus": gpus}, threads if not gpus else None
 
 
@@ -235,8 +237,11 @@ def _shown(host: str) -> str:
 
 
 def _answers(url: str) -> bool:
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # a site's web proxy does not know this machine
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=10) as response:
+        with direct.open(f"{url}/healthz", timeout=10) as response:
             return bool(response.status == 200)
     except OSError:
         return False

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,3 +152,20 @@ def test_an_engine_whose_thread_has_ended_is_not_healthy(house: House) -> None:
     engine._stop.clear()
     with pytest.raises(RuntimeError, match="tiny"):
         engine.check_health()
+
+
+def test_a_folder_that_is_away_for_a_while_ends_no_engine(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = threading.Event()
+
+    def ids() -> list[str]:
+        away.set()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(house.table, "ids", ids)
+    house.engines[0].wake()
+    assert away.wait(timeout=30)
+    monkeypatch.undo()
+    house.until(house.begin())
+    assert "Input/output error" in caplog.text
