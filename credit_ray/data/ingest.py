@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ import numpy as np
 from credit_ray.data.dataset import Dataset
 from credit_ray.data.plan import Plan, Slab
 from credit_ray.data.source import FieldsByVariable
-from credit_ray.errors import DataError
+from credit_ray.data.zarr_store import decode_with_one_thread
+from credit_ray.errors import CreditRayError, DataError
 from credit_ray.state import Window
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SlabKey = tuple[int, int, int]
 SlabStream = Iterator[tuple[SlabKey, FieldsByVariable]]
 
 _NO_SLAB: SlabKey = (-1, -1, -1)
+_PATIENCE_SECONDS = 30.0  # to wait for a read that is under way
 
 
 def read_slab(dataset: Dataset, slab: Slab) -> FieldsByVariable:
@@ -90,7 +92,14 @@ def in_order() -> Any:
 
 def received_slabs(batches: Iterator[Mapping[str, Any]]) -> SlabStream:
     """Slabs of one rank from a Ray data iterator that yields one block a batch."""
-    for batch in batches:
+    batches = iter(batches)
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:
+            raise own_error(error) from error
+        if batch is None:
+            return
         key = tuple(int(n) for n in np.asarray(batch["slab"]).reshape(-1))
         if len(key) != 3:
             raise DataError(
@@ -98,6 +107,23 @@ def received_slabs(batches: Iterator[Mapping[str, Any]]) -> SlabStream:
             )
         if key != _NO_SLAB:
             yield key, {name: np.asarray(column)[0] for name, column in batch.items() if name != "slab"}
+
+
+def own_error(error: BaseException) -> BaseException:
+    """The error of ours that a Ray task ended with, in its own words; another error as it is."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, CreditRayError) and not isinstance(cause, _ray_task_error()):
+            words, _, _ = str(cause).partition("\nFailed to apply UDF transform")  # what Ray Data adds
+            return type(cause)(words)
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return error
+
+
+def _ray_task_error() -> type[BaseException]:
+    from ray.exceptions import RayTaskError
+
+    return RayTaskError
 
 
 def _slab_datasource(dataset: Dataset, rows: Sequence[Slab | None]) -> Any:
@@ -146,6 +172,7 @@ class _Read:
         if self.slab is None:
             yield BlockAccessor.batch_to_arrow_block({"slab": np.array([_NO_SLAB])})
             return
+        decode_with_one_thread()
         columns = read_slab(_fetched(self.dataset), self.slab)
         yield BlockAccessor.batch_to_arrow_block(
             {"slab": np.array([self.slab.key])} | {name: column[None] for name, column in columns.items()}
@@ -241,8 +268,12 @@ class WindowLoader:
             self.close()
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop reading ahead, and wait for what is being read."""
         self._closed.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(_PATIENCE_SECONDS)
+            if self._thread.is_alive():
+                log.warning("A slab was still being read %.0f s after its reader was closed.", _PATIENCE_SECONDS)
 
     def _work(self) -> None:
         try:
@@ -254,6 +285,9 @@ class WindowLoader:
             self._put(None)
         except BaseException as error:  # handed to the consumer, which raises it
             self._put(error)
+        finally:
+            if isinstance(self.slabs, Generator):
+                self.slabs.close()
 
     def _put(self, item: Window | BaseException | None) -> None:
         while not self._closed.is_set():

@@ -11,21 +11,28 @@ import json
 import logging
 import os
 import tempfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from credit_ray.cluster import ray_session
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
+from credit_ray.data.ingest import own_error
 from credit_ray.data.moments import Moments, Partial, content_hash
 from credit_ray.data.plan import Segments, cut_runs
+from credit_ray.data.zarr_store import decode_with_one_thread
+from credit_ray.errors import DataError
 from credit_ray.state import Channels
 from credit_ray.times import Times, month_of_year
 
@@ -102,21 +109,23 @@ def compute_statistics(
     progress : callable, optional
         Called with (runs done, runs in all).
     """
+    key = statistics_key(dataset)
     start, stop = dataset.span(dataset.period("train"))
     times = dataset.times[start:stop]
     adjacent = dataset.spec.step.between(times[:-1], times[1:], dataset.spec.calendar) == 1
     runs = _runs(Segments.of(start, adjacent), dataset, slab_bytes)
-    read = (
-        _by_ray
-        if reader == "ray" or (reader == "auto" and len(times) * dataset.state_bytes > _LOCAL_BYTES)
-        else _in_process
-    )
+    read = _by_ray if _wants_ray(dataset, reader) else _in_process
     partials: list[Partial] = []
     for done, partial in enumerate(read(dataset, runs, readers), 1):
         partials = [reduce(add, [*partials, partial])]
         if progress:
             progress(done, len(runs))
-    return _statistics(dataset, partials[0])
+    return _statistics(dataset, partials[0], key)
+
+
+def _wants_ray(dataset: Dataset, reader: str) -> bool:
+    start, stop = dataset.span(dataset.period("train"))
+    return reader == "ray" or (reader == "auto" and (stop - start) * dataset.state_bytes > _LOCAL_BYTES)
 
 
 def _runs(segments: Segments, dataset: Dataset, slab_bytes: int) -> list[tuple[int, int, int]]:
@@ -169,26 +178,46 @@ def _by_ray(dataset: Dataset, runs: Sequence[tuple[int, int, int]], readers: int
     """Partials by Ray tasks, at most so many at a time, in the order of the runs."""
     import ray
 
-    task = ray.remote(num_cpus=1, max_retries=3)(_partial)
+    task = ray.remote(num_cpus=1, max_retries=3)(_partial_task)
     shared = ray.put(dataset)
     at_once = readers or max(int(ray.available_resources().get("CPU", 1)), 1)
     waiting: deque[Any] = deque()
     for run in runs:
         waiting.append(task.remote(shared, run))
         if len(waiting) > at_once:
-            yield ray.get(waiting.popleft())
+            yield _result(waiting.popleft())
     while waiting:
-        yield ray.get(waiting.popleft())
+        yield _result(waiting.popleft())
 
 
-def _statistics(dataset: Dataset, total: Partial) -> Statistics:
-    spec = dataset.spec
-    static = Moments.of(dataset.statics()[None])
+def _partial_task(dataset: Dataset, run: tuple[int, int, int]) -> Partial:
+    decode_with_one_thread()
+    return _partial(dataset, run)
+
+
+def _result(reference: Any) -> Partial:
+    """What a task returned, or the error of ours that it ended with."""
+    import ray
+
+    try:
+        found: Partial = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise own_error(error) from error
+    return found
+
+
+def _statistics(dataset: Dataset, total: Partial, key: str) -> Statistics:
+    spec, statics = dataset.spec, dataset.statics()
+    static = Moments.of(statics[None])
     names = (*spec.windowed.names, *spec.static.names)
+    stored = set(dataset.stored_variables)
+    fixed_fields = {f"static {c.name}": statics[i : i + 1] for i, c in enumerate(spec.static) if c.variable in stored}
+    content = (total.content + content_hash(fixed_fields, np.zeros(1, np.int64))) % 2**128
 
     def by_name(values: NDArray[np.float64], fixed: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(names, map(float, (*values, *fixed)), strict=True))
 
+    _refuse_absent(dataset, total)
     with np.errstate(invalid="ignore", divide="ignore"):
         climatology = total.climatology_sum / total.climatology_count[:, None, None, None]
     masked = {n: ~m for n, m in zip(spec.windowed.names, total.missing, strict=True) if m.any()}
@@ -202,9 +231,26 @@ def _statistics(dataset: Dataset, total: Partial) -> Statistics:
         change_std=dict(zip(spec.outputs.names, map(float, total.change.std), strict=True)),
         climatology=climatology.astype(np.float32),
         mask=masked,
-        content=f"{total.content:032x}",
-        key=statistics_key(dataset),
+        content=f"{content:032x}",
+        key=key,
     )
+
+
+def _refuse_absent(dataset: Dataset, total: Partial) -> None:
+    """Refuse channels that exist at no place, and a climatology with empty months."""
+    first, last = dataset.period("train")
+    nowhere = [name for name, missing in zip(dataset.spec.windowed.names, total.missing, strict=True) if missing.all()]
+    if nowhere:
+        raise DataError(
+            f"{', '.join(nowhere)}: each place is missing at some time of {first} … {last}, so a mask would leave none. "
+            f"Give a period in which the places that exist are always there."
+        )
+    months = np.flatnonzero(total.climatology_count == 0) + 1
+    if len(months):
+        raise DataError(
+            f"The training period {first} … {last} has nothing in the months {', '.join(map(str, months))}, for which "
+            f"'data.climatology: monthly' needs a mean. Say 'mean', or give a period of whole years."
+        )
 
 
 def climatology_groups(grouping: str) -> int:
@@ -234,16 +280,21 @@ def cached_statistics(experiment: Experiment, dataset: Dataset, progress: Progre
     key = statistics_key(dataset)
     path = Path(experiment.output) / "statistics" / f"{key[:24]}.npz"
     if path.exists():
-        return _load(path)
+        try:
+            return _load(path)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+            log.warning("%s can't be read (%s); the statistics are computed again.", path, error)
     log.info("Statistics of %s … %s", *dataset.period("train"))
     readers = experiment.resources.readers
-    found = compute_statistics(
-        dataset,
-        slab_bytes=experiment.data.ingest.slab_bytes,
-        reader=experiment.data.ingest.reader,
-        readers=None if readers == "auto" else readers,
-        progress=progress,
-    )
+    reader = "ray" if _wants_ray(dataset, experiment.data.ingest.reader) else "local"
+    with ray_session(experiment.resources) if reader == "ray" else nullcontext():
+        found = compute_statistics(
+            dataset,
+            slab_bytes=experiment.data.ingest.slab_bytes,
+            reader=reader,
+            readers=None if readers == "auto" else readers,
+            progress=progress,
+        )
     _save(found, path)
     return found
 
@@ -254,11 +305,15 @@ def _save(statistics: Statistics, path: Path) -> None:
         name: getattr(statistics, name) for name in ("mean", "std", "low", "high", "change_std", "content", "key")
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-    with os.fdopen(handle, "wb") as file:
-        masks = {f"mask/{name}": mask for name, mask in statistics.mask.items()}
-        np.savez_compressed(file, scalars=np.array(json.dumps(scalars)), climatology=statistics.climatology, **masks)  # type: ignore[arg-type]
-    os.replace(temporary, path)
+    arrays: dict[str, Any] = {f"mask/{name}": mask for name, mask in statistics.mask.items()}
+    arrays |= {"scalars": np.array(json.dumps(scalars)), "climatology": statistics.climatology}
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        try:
+            np.savez_compressed(file, **arrays)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.replace(file.name, path)
 
 
 def _load(path: Path) -> Statistics:

@@ -16,7 +16,9 @@ _SPELLINGS = {
         ("C", "°C", "deg C", "deg_C", "degree_C", "degrees_C", "degree C", "degrees C", "Celsius", "celsius"), "degC"
     ),
     **dict.fromkeys(("degree_Celsius", "degrees_Celsius", "degree Celsius", "degrees Celsius"), "degC"),
-    **dict.fromkeys(("psu", "PSU", "practical_salinity_unit", "g/kg", "g kg-1", "g kg**-1", "1e-3", "0.001"), "permille"),
+    **dict.fromkeys(
+        ("psu", "PSU", "practical_salinity_unit", "g/kg", "g kg-1", "g kg**-1", "1e-3", "0.001"), "permille"
+    ),
     **dict.fromkeys(("mb", "mbar", "millibars"), "hPa"),  # "mb" would be a millibarn
     **dict.fromkeys(("m of water equivalent", "m of water", "gpm"), "m"),
     "%": "percent",

@@ -126,6 +126,13 @@ def _whole_chunks(url: str, options: Mapping[str, Any], blosc: set[str]) -> Any:
     return WholeChunks(FsspecStore.from_url(url, storage_options=dict(options), read_only=True))
 
 
+def decode_with_one_thread() -> None:
+    """In this process, for stores that it opens from now on: a reading task has one CPU, and its neighbours have theirs."""
+    import zarr
+
+    zarr.config.set({"threading.max_workers": 1})
+
+
 _ZARR_METADATA = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
 
 

@@ -12,6 +12,9 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
+from credit_ray.config.data import DataConfig
+from credit_ray.data.dataset import Dataset, open_dataset
+
 LATITUDE = np.array([75.0, 45.0, 15.0, -15.0, -45.0, -75.0])
 LONGITUDE = np.arange(0.0, 360.0, 45.0)
 LEVELS = np.array([200.0, 500.0, 850.0])
@@ -84,3 +87,36 @@ def save(tmp_path: Path) -> Callable[..., str]:
         return path
 
     return write
+
+
+Open = Callable[..., Dataset]
+
+
+@pytest.fixture
+def open_weather(save: Callable[..., str]) -> Open:
+    """Saves a data set and opens it as a source `weather` with t and sp prognostic; further sources, keys of the source, keys of `data`."""
+    count = iter(range(1000))
+
+    def build(
+        dataset: xr.Dataset,
+        *,
+        sources: Mapping[str, Mapping[str, Any]] | None = None,
+        encoding: Mapping[str, Any] | None = None,
+        timestep: str = "6h",
+        history: int = 1,
+        train: tuple[str, str] = ("2000-01-01", "2000-12-30"),
+        climatology: str = "mean",
+        **source: Any,
+    ) -> Dataset:
+        store = save(dataset, f"weather{next(count)}.zarr", encoding=dict(encoding or {}))
+        weather = {"store": store, "prognostic": ["t", "sp"]} | source
+        config = {
+            "timestep": timestep,
+            "history": history,
+            "sources": {"weather": weather, **(sources or {})},
+            "splits": {"train": train},
+            "climatology": climatology,
+        }
+        return open_dataset(DataConfig.model_validate(config))
+
+    return build
