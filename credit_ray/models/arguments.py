@@ -100,7 +100,7 @@ class WXFormerArguments:
     Parameters
     ----------
     width : int
-        Channels of the first stage; each further stage has twice as many.
+        Channels of the grid's own cells and of the first stage; each further stage has twice as many.
     depth : tuple of int
         Pairs of short- and long-distance attention in each stage; its length is the number of stages.
     strides : tuple of int
@@ -136,8 +136,6 @@ class WXFormerArguments:
         if len(set(stages.values())) > 1:
             given = ", ".join(f"{name} {count}" for name, count in stages.items())
             raise ValueError(f"the number of stages differs ({given}): give one value for each stage")
-        if self.width < 2:
-            raise ValueError("width is 1: it must be at least 2")
         if self.width % self.head_width:
             below = self.width // self.head_width * self.head_width
             near = " or ".join(str(n) for n in (below, below + self.head_width) if n)

@@ -40,10 +40,9 @@ class Linear(nn.Module):
         self.pad = ReflectedInput(shape, margin, margin, margin, margin)
         self.systems, self.unknowns = shape.grid[0] if arguments.by_row else 1, arguments.unknowns(shape)
         self.register_buffer("coefficients", torch.zeros(self.systems, self.unknowns, shape.out_channels))
-        self._sums: list[
-            Tensor
-        ] = []  # of each group of outputs: XᵀWX and XᵀWY, both [system, unknown, …]; and Σ W [system]
-        self._groups: list[list[int]] = []
+        self._groups: list[list[int]] = []  # outputs that share their equations
+        # Of each group XᵀWX [system, unknown, unknown], XᵀWY [system, unknown, output] and Σ W [system], one after the other.
+        self._sums: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         out = []
@@ -121,5 +120,5 @@ def _to_grid(x: Tensor, batch: int, rows: int, columns: int) -> Tensor:
 
 
 def _pattern(weights: Tensor) -> Tensor:
-    """Relative to their largest: channels that differ in importance alone have the same one."""
-    return weights / weights.max().clamp(min=torch.finfo(weights.dtype).tiny)
+    """Relative to their largest, and rounded: channels that differ in importance alone have the same one."""
+    return (weights / weights.max().clamp(min=torch.finfo(weights.dtype).tiny)).round(decimals=6)

@@ -123,7 +123,7 @@ class WXFormer(nn.Module):
         self.halos = [(max(k) - stride) // 2 for k, stride in zip(arguments.kernels, arguments.strides, strict=True)]
         widths = [arguments.width << stage for stage in range(len(arguments.depth))]
         channels = [shape.history * shape.in_channels, *widths]
-        skips = [arguments.width // 2, *widths]
+        skips = [arguments.width, *widths]
 
         self.fine = nn.Conv2d(channels[0], skips[0], 3)
         self.embed, self.stages, self.decode = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()

@@ -90,7 +90,6 @@ def test_the_defaults_fit_the_usual_grids(make_shape: MakeShape, arguments: Any)
         (WXFormerArguments, {"local_window": 0}),
         (WXFormerArguments, {"strides": (2, 2, -2)}),
         (WXFormerArguments, {"kernels": ((2,), (), (2,))}),
-        (WXFormerArguments, {"width": 1, "head_width": 1}),
         (WXFormerArguments, {"width": 2, "head_width": 1}),
         (LinearArguments, {"stencil": 2}),
     ],

@@ -151,3 +151,11 @@ def test_only_the_linear_network_has_a_closed_form(make_shape: MakeShape) -> Non
     shape = make_shape()
     assert isinstance(build_network("linear", {}, shape), ClosedForm)
     assert not isinstance(build_network("unet", {"width": 4}, shape), ClosedForm)
+
+
+def test_channels_that_differ_in_importance_alone_share_their_equations(make_shape: MakeShape) -> None:
+    shape = make_shape(4, 8)
+    x, y, weights = data(shape, batch=2)
+    network = linear(shape, stencil=1)
+    network.accumulate(x, y, torch.stack([weights.float() / 3, weights.float() * 7]))
+    assert len(network.partials()) == 3
