@@ -23,7 +23,7 @@ from credit_ray.package import load_package
 from credit_ray.times import Times, format_time
 from credit_ray.tracking.client import tracking_uri
 from credit_ray.tracking.fetching import FetchedModel, fetch_model
-from credit_ray.verification.forecasts import lead_text
+from credit_ray.verification.forecasts import lead_argument, lead_text
 from credit_ray.verification.progress import shown_progress
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class ForecastResult:
         What made it.
     inits : tuple of str
         Initial times.
-    lead : str
-        How far.
+    lead, lead_argument : str
+        How far, for people and for commands: `5 d`, `5d`.
     steps : int
         Of the model, in each forecast.
     resumed : int
@@ -63,6 +63,7 @@ class ForecastResult:
     version: str | None
     inits: tuple[str, ...]
     lead: str
+    lead_argument: str
     steps: int
     resumed: int
     seconds: float
@@ -83,7 +84,7 @@ class ForecastResult:
             f"  store    {self.store}\n"
             f"  read     python -c \"import xarray; print(xarray.open_zarr('{self.store}'))\"\n"
             f"  verify   credit-ray verify {self.store} --data CONFIG\n"
-            f"  plot     credit-ray plot {self.store} --variable {self.channel} --lead {self.lead.replace(' ', '')} --out {self.channel}.png"
+            f"  plot     credit-ray plot {self.store} --variable {self.channel} --lead {self.lead_argument} --out {self.channel}.png"
         )
 
 
@@ -141,6 +142,7 @@ def run_forecast(experiment: Experiment) -> ForecastResult:
         version=fetched.version,
         inits=tuple(format_time(t, spec.calendar) for t in inits),
         lead=lead_text(steps, spec.step),
+        lead_argument=lead_argument(leads[-1], spec.step),
         steps=steps,
         resumed=len(inits) - count,
         seconds=seconds,

@@ -292,6 +292,11 @@ def lead_text(lead: int, step: Step) -> str:
     return f"{seconds // 3600} h" if seconds % 3600 == 0 else f"{seconds / 60:g} min"
 
 
+def lead_argument(lead: int, step: Step) -> str:
+    """The same as commands take it: `6h`, `3d`, `2mo`."""
+    return f"{lead * step.months}mo" if not step.fixed else lead_text(lead, step).replace(" ", "")
+
+
 def nearest_leads(leads: Sequence[int] | NDArray[np.int64], step: Step) -> list[int]:
     """Positions of the leads that a short table shows: 6 h, 1 d, 3 d and the last; of months 1, 3, 6 and the last."""
     wanted = [Step(seconds=s) for s in (21600, 86400, 259200)] if step.fixed else [Step(months=m) for m in (1, 3, 6)]

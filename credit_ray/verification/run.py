@@ -339,7 +339,7 @@ def _table(scores: Scores) -> str:
 
 def _headline_metrics(scores: Scores) -> dict[str, float]:
     return {
-        f"verification/{metric}_{scores.lead_text(lead).replace(' ', '')}/{scores.channels[channel].name}": value
+        f"verification/{metric}_{scores.lead_argument(lead)}/{scores.channels[channel].name}": value
         for metric in scores.metrics
         for channel in scores.headline()
         for lead in (scores.scored[i] for i in nearest_leads(scores.leads[scores.scored], scores.step))
@@ -363,7 +363,7 @@ def _record(experiment: Experiment, forecasts: Forecasts, scores: Scores) -> Non
     found = [
         Score(
             channel=scores.channels[channel].name,
-            lead=scores.lead_text(lead).replace(" ", ""),
+            lead=scores.lead_argument(lead),
             rmse=scores.value(MODEL, "rmse", lead, channel),
             persistence=known("persistence", lead, channel),
             climatology=known("climatology", lead, channel),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from credit_ray.state import Channel, Channels
 from credit_ray.times import Step
-from credit_ray.verification.forecasts import Forecasts, lead_text
+from credit_ray.verification.forecasts import Forecasts, lead_argument, lead_text
 from credit_ray.verification.metrics import METRICS
 from credit_ray.verification.scoring import Totals
 
@@ -116,6 +116,10 @@ class Scores:
     def lead_text(self, lead: int) -> str:
         """`6 h`."""
         return lead_text(int(self.leads[lead]), self.step)
+
+    def lead_argument(self, lead: int) -> str:
+        """`6h`, as commands take it."""
+        return lead_argument(int(self.leads[lead]), self.step)
 
     def rows(self, model: str) -> Iterator[dict[str, Any]]:
         """Tidy: one score a row."""
