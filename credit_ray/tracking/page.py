@@ -27,7 +27,7 @@ PREFIX = "credit_ray."
 
 _LONGEST_PARAM = 6000
 _PER_CALL = 100
-_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else its pages are those for language models
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # not language models; where pages go by it
 _ORIGIN = ("title", "license", "attribution", "institution", "source", "references")
 
 

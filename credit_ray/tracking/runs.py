@@ -93,9 +93,11 @@ class Run:
     def url(self) -> str:
         """Its page, where a server shows it; else the command that shows it."""
         if self.tracking_uri.startswith("http"):
-            return (
-                f"{redact(self.tracking_uri).rstrip('/')}/#/experiments/{self.record.experiment_id}/runs/{self.run_id}"
+            place = f"#/experiments/{self.record.experiment_id}/runs/{self.run_id}"
+            view = (
+                "?workflowType=machine_learning"  # else a browser that was never here shows what language models need
             )
+            return f"{redact(self.tracking_uri).rstrip('/')}/{place}{view}"
         return f"mlflow ui --backend-store-uri {redact(self.tracking_uri)}"
 
     def path(self, *names: str) -> str:

@@ -94,6 +94,7 @@ def test_metrics_outlive_a_killed_server_each_once(server: Server, vary: Vary) -
     server.start()
     assert spool.close(120) == 0
     run.finish()
+    assert run.url.startswith(f"{server.uri}/#/experiments/")
     client = connect(server.uri)
     assert client.get_run(run.run_id).info.status == "FINISHED"
     for key in ("train/loss", "train/rate"):
