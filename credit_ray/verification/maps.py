@@ -117,8 +117,7 @@ def draw_field(
     frame = Frame.of(grid, pixels)
     shown = frame.sample(np.asarray(values, np.float64) * style.factor)
     levels = _levels(shown, style, limits)
-    colours = colormaps[style.colours].resampled(256)
-    colours.set_bad("#d9dde2")
+    colours = colormaps[style.colours].with_extremes(bad="#d9dde2")
     norm = BoundaryNorm(levels, colours.N, extend="both")
     picture = axes.imshow(
         np.ma.masked_invalid(shown),

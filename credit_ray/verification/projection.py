@@ -45,7 +45,7 @@ class Frame:
         if grid.periodic and grid.reaches_poles:
             x = np.linspace(-WIDTH, WIDTH, pixels)
             y = np.linspace(HEIGHT, -HEIGHT, round(pixels * HEIGHT / WIDTH))
-            latitude, longitude, outside = _inverse_equal_earth(x, y)
+            latitude, longitude, outside = inverse_equal_earth(x, y)
             return cls("globe", x, y, *_indices(grid, latitude, longitude), outside, grid, 0.0)
         lat0, lat1, lon0, lon1 = grid.latitude[-1], grid.latitude[0], grid.longitude[0], grid.longitude[-1]
         stretch = np.cos(np.radians((lat0 + lat1) / 2))  # true shapes at the middle latitude
@@ -108,7 +108,7 @@ def equal_earth(latitude: Field, longitude: Field) -> tuple[NDArray[np.float64],
     return x, theta * (_A1 + _A2 * square + square**3 * (_A3 + _A4 * square))
 
 
-def _inverse_equal_earth(
+def inverse_equal_earth(
     x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Latitude, longitude in degrees [y, x], and which pixels are beyond the edge of the world; y alone gives latitude, by Newton's method."""
@@ -127,10 +127,11 @@ def _inverse_equal_earth(
 
 def _indices(grid: LatLonGrid, latitude: Field, longitude: Field) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fractional row and column of places."""
-    rows = np.arange(len(grid.latitude), dtype=np.float64)
-    north = np.concatenate([[180 - grid.latitude[0] - (1e-9 if grid.pole_points else 0)], grid.latitude])
-    south = np.concatenate([north, [-180 - grid.latitude[-1] - (1e-9 if grid.pole_points else 0)]])
-    row = np.interp(-latitude, -south, np.concatenate([[-1.0], rows, [len(rows)]]))
+    latitudes, rows = grid.latitude, np.arange(len(grid.latitude), dtype=np.float64)
+    if grid.reaches_poles and not grid.pole_points:  # the row beyond the first lies as far behind the pole
+        latitudes = np.concatenate([[180 - latitudes[0]], latitudes, [-180 - latitudes[-1]]])
+        rows = np.concatenate([[-1.0], rows, [len(rows)]])
+    row = np.interp(-latitude, -latitudes, rows)
     if grid.periodic:
         return row, (longitude - grid.longitude[0]) % 360 / 360 * len(grid.longitude)
     return row, np.interp(longitude, grid.longitude, np.arange(len(grid.longitude), dtype=np.float64))

@@ -219,7 +219,7 @@ def _add_block(
                 exists = np.logical_and.reduce(np.broadcast_arrays(everywhere, *known))  # [row, channel, *grid]
                 fields = {name: np.where(exists, f, np.float32(0)) for name, f in fields.items()}
                 one = weights * exists
-            fields = {name: _in_parts(f * weights) for name, f in fields.items()}
+            fields = {name: _in_parts(f) for name, f in fields.items()}
             one = _in_parts(one)
             weight = inner(one, one)
             reference = Reference(fields["truth"], fields.get("climatology"), one)

@@ -1,8 +1,8 @@
 """What is summed over the sphere: errors, anomalies, and products of two of them.
 
-Every statistic here is the area mean of a product a·b. Fields are held times √weight, so that Σ w·a·b is one inner product of two
-arrays, without a third one in memory. Differences are taken in float32, the precision of the data; sums along a part of the sphere
-(some circles of latitude) in float32 too, and from there on in float64.
+Every statistic here is the area mean of a product a·b. Errors and anomalies are held times √weight, so that Σ w·a·b is one inner
+product of two arrays, without a third one in memory. Differences are taken in float32, the precision of the data, before anything is
+scaled; sums along a part of the sphere (some circles of latitude) in float32 too, and from there on in float64.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Reference:
-    """What forecasts are compared with. All arrays are times √weight, and 0 where a channel does not exist.
+    """What forecasts are compared with; 0 where a channel does not exist.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Reference:
     climatology : array [row or 1, channel, part, point], optional
         What anomalies are taken from.
     one : array [(row, channel,) part, point]
-        √weight itself: the field that is 1 everywhere.
+        √weight; 0 where a channel does not exist.
     """
 
     truth: Array
@@ -37,9 +37,9 @@ class Reference:
 
     @cached_property
     def truth_anomaly(self) -> Array:
-        """Truth − climatology."""
+        """(Truth − climatology) √weight."""
         assert self.climatology is not None
-        return self.truth - self.climatology
+        return _scaled(self.truth - self.climatology, self.one)
 
 
 @dataclass(frozen=True)
@@ -59,23 +59,23 @@ class Pair:
 
     @cached_property
     def error(self) -> Array:
-        """Forecast − truth."""
-        return self.forecast - self.reference.truth
+        """(Forecast − truth) √weight."""
+        return _scaled(self.forecast - self.reference.truth, self.one)
 
     @cached_property
     def forecast_anomaly(self) -> Array:
-        """Forecast − climatology."""
+        """(Forecast − climatology) √weight."""
         assert self.reference.climatology is not None
-        return self.forecast - self.reference.climatology
+        return _scaled(self.forecast - self.reference.climatology, self.one)
 
     @property
     def truth_anomaly(self) -> Array:
-        """Truth − climatology."""
+        """(Truth − climatology) √weight."""
         return self.reference.truth_anomaly
 
     @property
     def one(self) -> Array:
-        """1 everywhere."""
+        """√weight: of the field that is 1 everywhere."""
         return self.reference.one
 
 
@@ -105,6 +105,14 @@ class Product:
 
     def sums(self, pair: Pair) -> NDArray[np.float64]:
         return inner(getattr(pair, self.left), getattr(pair, self.right))
+
+
+def _scaled(difference: Array, one: Array) -> Array:
+    """In place: the difference is new, and nobody else's."""
+    if difference.shape == np.broadcast_shapes(difference.shape, one.shape):
+        difference *= one
+        return difference
+    return difference * one
 
 
 def inner(left: Array, right: Array) -> NDArray[np.float64]:

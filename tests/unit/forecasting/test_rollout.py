@@ -69,7 +69,7 @@ def test_a_gap_in_the_initial_state_is_an_error_that_names_channel_and_time(step
 
 
 def test_what_fails_while_forcings_are_read_ahead_is_raised(stepper: Stepper, make_data: Any) -> None:
-    class Failing(make_data):  # type: ignore[misc, valid-type]
+    class Failing(make_data):
         def forcings(self, init_times: Any, steps: int) -> Iterator[Tensor]:
             yield next(super().forcings(init_times, steps))
             raise OSError("the store is gone")
