@@ -32,7 +32,8 @@ class Normalizer(nn.Module):
     residual : bool
         Whether prognostic outputs are changes.
     mask : Tensor, optional
-        [inputs, *grid], False where a channel does not exist (land, to an ocean); there the network sees 0, its mean.
+        [inputs and diagnostics, *grid], or [inputs, *grid] where diagnostics exist everywhere. False where a channel does not exist
+        (land, to an ocean); there the network sees 0, its mean.
     """
 
     input_mean: Tensor
@@ -62,6 +63,8 @@ class Normalizer(nn.Module):
             "output_std": output_std,
         }.items():
             self.register_buffer(name, value.float())
+        if mask is not None and len(mask) == len(spec.inputs):
+            mask = torch.cat([mask, mask.new_ones((len(spec.diagnostic), *mask.shape[1:]))])
         self.register_buffer("mask", mask)
 
     def pack(self, fields: Tensor, forcing: Tensor, statics: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ class Normalizer(nn.Module):
         repeated = statics.expand(*fields.shape[:2], *statics.shape)
         together = torch.cat([fields, forcing, repeated], 2)
         scaled = (together - _column(self.input_mean, together)) / _column(self.input_std, together)
-        return scaled if self.mask is None else scaled.where(self.mask, 0.0)
+        return scaled if self.mask is None else scaled.where(self.mask[: len(self.spec.inputs)], 0.0)
 
     def unpack(self, output: Tensor, newest: Tensor) -> Tensor:
         """Physical fields after the step.
@@ -114,12 +117,10 @@ class Normalizer(nn.Module):
 
     @property
     def output_mask(self) -> Tensor | None:
-        """[outputs, *grid], False where an output does not exist; a diagnostic channel exists everywhere."""
+        """[outputs, *grid], False where an output does not exist."""
         if self.mask is None:
             return None
-        count = len(self.spec.prognostic)
-        everywhere = self.mask.new_ones((len(self.spec.diagnostic), *self.mask.shape[1:]))
-        return torch.cat([self.mask[:count], everywhere])
+        return torch.cat([self.mask[: len(self.spec.prognostic)], self.mask[len(self.spec.inputs) :]])
 
     def pole_reflection(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Sign and offset of each normalised input channel beyond a pole: z′ = −z − 2μ/σ for vector components, else z."""
@@ -144,8 +145,8 @@ def normalizer_from(statistics: Statistics, spec: StateSpec, *, kind: str, resid
     std = {channel.name: statistics.std[channel.name] for channel in spec.inputs + spec.diagnostic}
     change = {name: statistics.change_std[name] for name in spec.outputs.names}
     _refuse_zero(std, "never varies over the training period")
-    if residual or kind == "residual":
-        _refuse_zero(change, "never changes from one step to the next")
+    scaled_by_change = spec.outputs if kind == "residual" else spec.prognostic if residual else Channels()
+    _refuse_zero({name: change[name] for name in scaled_by_change.names}, "never changes from one step to the next")
     if kind == "residual":
         ratio = torch.tensor([change[name] / std[name] for name in change], dtype=torch.float64)
         geometric_mean = ratio.log().mean().exp().item()
@@ -156,7 +157,7 @@ def normalizer_from(statistics: Statistics, spec: StateSpec, *, kind: str, resid
         return torch.tensor([values[name] for name in channels.names], dtype=torch.float32)
 
     mean = statistics.mean
-    mask = torch.from_numpy(statistics.mask_of(spec.inputs)) if statistics.masked else None
+    mask = torch.from_numpy(statistics.mask_of(spec.inputs + spec.diagnostic)) if statistics.masked else None
     return Normalizer(
         spec,
         input_mean=tensor(mean, spec.inputs),

@@ -6,6 +6,7 @@ depends on the batch that a trajectory shares, or on who calls.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,11 @@ class Recipe:
     arguments: Mapping[str, Any]
     residual: bool
     constraints: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        # Tuples become lists now rather than on the way through JSON, so that a recipe equals the one that is read back.
+        object.__setattr__(self, "arguments", json.loads(json.dumps(dict(self.arguments))))
+        object.__setattr__(self, "constraints", tuple(json.loads(json.dumps([dict(c) for c in self.constraints]))))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which `from_json` makes an equal recipe."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from credit_ray.errors import ConfigError, SpecMismatchError
 from credit_ray.physics.arguments import PositiveArguments
 from credit_ray.state import Carry, Fields, State, StateSpec
+from credit_ray.variables import canonical_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +65,11 @@ class Positive:
     def __init__(self, arguments: PositiveArguments, spec: StateSpec) -> None:
         import torch
 
-        self.names = [spec.outputs[i].name for variable in arguments.variables for i in spec.outputs.of(variable)]
+        try:
+            variables = [canonical_name(variable) for variable in arguments.variables]
+            self.names = [spec.outputs[i].name for variable in variables for i in spec.outputs.of(variable)]
+        except SpecMismatchError as error:
+            raise ConfigError(f"constraints: 'positive' is of what the model predicts. {error}") from None
         self._weights = torch.from_numpy(spec.grid.area_weights())
 
     def start(self, state: State) -> Carry:
@@ -76,5 +82,5 @@ class Positive:
         return Change(fields, Budget("positive", raw, clipped, "sum of the variables' own units"))
 
     def _mean(self, field_: Tensor) -> Tensor:
-        """Global mean of [trajectory, *grid] in float64."""
-        return (field_.detach().double() * self._weights.to(field_.device)).mean((-2, -1))
+        """Global mean of [trajectory, *grid] in float64; nothing where the field does not exist."""
+        return (field_.detach().double().nan_to_num(nan=0.0) * self._weights.to(field_.device)).mean((-2, -1))
