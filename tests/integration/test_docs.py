@@ -217,7 +217,8 @@ def test_the_first_page_names_files_that_exist() -> None:
         for name in re.findall(r"`([\w/.-]+(?:\.py|/))`", line):
             here = next((place for place in (root, folder, root / "credit_ray") if (place / name).exists()), None)
             assert here, f"README: there is no {name}"
-            folder = here / name if name.endswith("/") else (here / name).parent
+            if name.endswith(".py") or folder == root:
+                folder = here / name if name.endswith("/") else (here / name).parent
     assert table.count("`credit_ray/") > 8
 
 
