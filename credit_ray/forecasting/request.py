@@ -70,7 +70,7 @@ def refuse_uncovered(dataset: Dataset, init_times: Times, steps: int) -> None:
     spec = dataset.spec
     known = dataset.times
     reach = f"The data go from {format_time(known[0], spec.calendar)} to {format_time(known[-1], spec.calendar)}"
-    for back in range(spec.history - 1, -1, -1):
+    for back in range(spec.history):
         times = spec.step.add(init_times, -back, spec.calendar)
         absent = np.flatnonzero(~dataset.has(times))
         if len(absent):

@@ -20,11 +20,11 @@ from credit_ray.forecasting.layout import kept_channels
 from credit_ray.forecasting.request import kept_leads, refuse_uncovered, requested_inits
 from credit_ray.forecasting.writer import ForecastStore, create_store
 from credit_ray.package import load_package
+from credit_ray.progress import shown_progress
 from credit_ray.times import Times, format_time
 from credit_ray.tracking.client import tracking_uri
 from credit_ray.tracking.fetching import FetchedModel, fetch_model
 from credit_ray.verification.forecasts import lead_argument, lead_text
-from credit_ray.verification.progress import shown_progress
 
 if TYPE_CHECKING:
     from credit_ray.stepper import Stepper

@@ -19,6 +19,7 @@ from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
 from credit_ray.data.statistics import cached_statistics
 from credit_ray.errors import ConfigError, CreditRayError, SpecMismatchError
+from credit_ray.progress import shown_progress
 from credit_ray.times import format_time
 from credit_ray.tracking.client import tracking_uri
 from credit_ray.tracking.places import find, is_url, output_root
@@ -29,7 +30,6 @@ from credit_ray.verification.baselines import Climatology
 from credit_ray.verification.forecasts import Forecasts, nearest_leads, open_forecast
 from credit_ray.verification.maps import style_of, units_text
 from credit_ray.verification.metrics import METRICS
-from credit_ray.verification.progress import shown_progress
 from credit_ray.verification.report import Report, number, percent
 from credit_ray.verification.scores import MODEL, Scores, channel_title
 from credit_ray.verification.scoring import Totals, score_forecasts

@@ -168,7 +168,7 @@ def test_a_folder_or_store_of_something_else_is_left_alone(make_layout: MakeLayo
     xr.Dataset({"t": ("x", [1.0])}).to_zarr(tmp_path / "other.zarr", consolidated=False)
     with pytest.raises(DataError, match="no forecast store of ours"):
         create_store(str(tmp_path / "other.zarr"), make_layout(), LINEAGE)
-    assert xr.open_zarr(tmp_path / "other.zarr")["t"].values.tolist() == [1.0]
+    assert xr.open_zarr(tmp_path / "other.zarr", consolidated=False)["t"].values.tolist() == [1.0]
 
 
 def test_masked_places_are_missing(make_layout: MakeLayout, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from credit_ray.state import Channel, Channels
 from credit_ray.times import Step
 from credit_ray.verification.scores import MODEL, Scores, channel_title
 
-
 SIX_HOURS = Step(seconds=21600)
 
 
