@@ -26,10 +26,10 @@ from credit_ray.command import (
     group,
     load,
     log_to_stderr,
-    progress,
     read,
 )
 from credit_ray.errors import ConfigError
+from credit_ray.progress import shown_progress
 
 app = group("AI Earth-system models on Ray: data in, model trained, registered, forecast, verified, served.")
 config_app = group("The experiment config: what can be said in it, what it says, how two differ.")
@@ -303,7 +303,7 @@ def data_sample(
     """Simulate weather on the rotating sphere and write it as Zarr: data to try everything with."""
     from credit_ray.data.sample import write_sample
 
-    with progress("simulating") as show:
+    with shown_progress("simulating", "states") as show:
         result = write_sample(directory, seed=seed, states=states, progress=show)
     finish(result, json)
 
@@ -326,7 +326,7 @@ def data_statistics(
     experiment = load(config, config_file, set_)
     from credit_ray.data.statistics import run_statistics
 
-    with progress("reading") as show:
+    with shown_progress("reading", "runs") as show:
         result = run_statistics(experiment, progress=show)
     finish(result, json)
 

@@ -14,7 +14,6 @@ case.py          one forecast beside what happened
 curves.py        scores by lead time as pictures
 report.py        one self-contained page
 run.py           `run_verification`: all of it
-progress.py      a bar on a terminal, plain lines in a log
 api.py           `verify` for notebooks
 """
 
