@@ -221,6 +221,8 @@ class StateSpec:
                 theirs_ = have.get(channel.name)
                 if theirs_ and theirs_.units != channel.units:
                     differences.append(f"{channel.name} in {theirs_.units}, not {channel.units}")
+                if theirs_ and role == "forcing" and theirs_.kind != channel.kind:
+                    differences.append(f"{channel.name} {theirs_.kind}, not {channel.kind}")
         if self.grid != other.grid:
             differences.append(f"grid: {other.grid.describe()}, not {self.grid.describe()}")
         if self.step != other.step:

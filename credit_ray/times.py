@@ -177,16 +177,31 @@ def decode_times(values: NDArray, units: str, calendar: str = "standard") -> Tim
     DataError
         For units that are not a fixed length of time since a date, or an unknown calendar.
     """
-    match = re.fullmatch(r"\s*(\w+)\s+since\s+(.+?)\s*(?:UTC|Z)?\s*", units)
-    if not match or match[1].lower() not in _CF_SECONDS:
+    unit, since, start_text = units.strip().partition(" since ")
+    if not since or unit.strip().lower() not in _CF_SECONDS:
         raise DataError(f"Time units '{units}' are not understood; expected for example 'hours since 1970-01-01'.")
     if calendar not in CALENDARS:
         raise DataError(f"There is no calendar '{calendar}'; known are {', '.join(sorted(CALENDARS))}.")
-    start = parse_time(re.sub(r"\.\d+$", "", match[2]), calendar)
-    scale = _CF_SECONDS[match[1].lower()]
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        missing = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise DataError(f"time {missing} of {len(values)} is missing.")
+    start, scale = _reference_time(start_text, calendar), _CF_SECONDS[unit.strip().lower()]
     if np.issubdtype(values.dtype, np.integer) and scale >= 1:
         return values.astype(np.int64) * int(scale) + start
     return np.rint(values.astype(np.float64) * scale).astype(np.int64) + start
+
+
+def _reference_time(text: str, calendar: str) -> int:
+    """Seconds since 1970 of the date that CF times count from, in any of the spellings that files have.
+
+    By cftime, since many count from year 1 of the mixed calendar, in which 1582 lacks ten days.
+    """
+    import cftime
+
+    try:
+        return round(cftime.date2num(cftime.num2date(0, f"seconds since {text}", calendar), _EPOCH, calendar))
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"Times counted since '{text}' are not understood: {error}.") from None
 
 
 def fraction_of_year(times: Times, calendar: str) -> NDArray[np.float64]:
