@@ -95,9 +95,11 @@ def argument(key: str, value: Any, spelling: str) -> Setting | None:
 def finish(result: Any, as_json: bool) -> None:
     """The end of a command: what it found out, as text for people, or as one line of JSON on standard output.
 
-    With JSON the text goes to standard error, so that standard output can be read by a program.
+    With JSON the text goes to standard error, so that standard output can be read by a program. The text shows paths below the working
+    directory as relative ones; in the JSON they are absolute.
     """
-    text = str(result)
+    here = Path.cwd()
+    text = str(result).replace(f"{here}/", "") if here != Path("/") else str(result)
     if text:
         print(text, file=sys.stderr if as_json else sys.stdout)
     if as_json:

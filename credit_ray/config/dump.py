@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from credit_ray.config.experiment import Experiment
 from credit_ray.config.located import Scalar, dotted
+from credit_ray.config.paths import without_folders
 from credit_ray.config.problems import SECRET
 from credit_ray.config.yaml_lines import write_yaml
 
@@ -71,13 +72,14 @@ def experiment_digest(experiment: Experiment) -> str:
 
 
 def science_digest(experiment: Experiment) -> str:
-    """sha256 of what the result depends on: the config without resources, output, tracking and credentials."""
+    """sha256 of what the result depends on: see `science`."""
     return _digest(science(experiment))
 
 
 def science(experiment: Experiment) -> dict[str, Any]:
-    """The config without resources, output, tracking and credentials; JSON types only."""
-    return {key: value for key, value in _without_secrets(experiment).items() if key not in NOT_SCIENCE}
+    """The config without resources, output, tracking, credentials and the folders of local paths; JSON types only."""
+    tree = _without_secrets(without_folders(experiment))
+    return {key: value for key, value in tree.items() if key not in NOT_SCIENCE}
 
 
 def _digest(tree: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The paths in an experiment: which are relative, and all of them made absolute.
+"""The paths in an experiment: which are relative, all of them made absolute, or all folders left out.
 
 A relative path means something to the process that read the config only: workers, trials and replicas have working directories of
 their own.
@@ -36,6 +36,14 @@ def absolute_paths(experiment: Experiment, folder: str | Path) -> Experiment:
     return experiment
 
 
+def without_folders(experiment: Experiment) -> Experiment:
+    """The same experiment, with the last name alone of each path on this machine: the same wherever it lies, and fit to be published."""
+    for keys, path in _paths(experiment):
+        if not _is_url(path):
+            experiment = _replaced(experiment, keys, os.path.basename(path.rstrip("/")))
+    return experiment
+
+
 def _paths(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
     """Key and value of everything that may be a path."""
     sources, forecast, verification = experiment.data.sources, experiment.forecast, experiment.verification
@@ -57,10 +65,14 @@ def _paths(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
 def _absolute(path: str, folder: str) -> str:
     if path.startswith(SQLITE):
         return SQLITE + _absolute(path.removeprefix(SQLITE), folder)
-    if "://" in path or re.match(r"[a-z-]+:", path):  # s3://bucket, models:/name@alias, databricks:profile
+    if _is_url(path):
         return path
     path = os.path.expanduser(path)
     return path if os.path.isabs(path) else os.path.normpath(os.path.join(folder, path))
+
+
+def _is_url(path: str) -> bool:
+    return re.match(r"[a-z][a-z0-9+.-]*:", path) is not None  # s3://bucket, models:/name@alias, databricks:profile
 
 
 def _replaced(section: Any, keys: Sequence[str], value: str) -> Any:

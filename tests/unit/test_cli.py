@@ -163,6 +163,17 @@ def test_a_result_is_a_text_for_people_or_one_line_of_json_for_programs(capsys: 
     assert answer.out.count("\n") == 1
 
 
+def test_people_see_paths_as_they_would_type_them_and_programs_absolute_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = {"store": f"{tmp_path}/f.zarr", "uri": f"sqlite:///{tmp_path}/runs/mlflow.db", "other": f"{tmp_path}-2/f"}
+    command.finish(result, as_json=True)
+    answer = capsys.readouterr()
+    assert answer.err == f"{{'store': 'f.zarr', 'uri': 'sqlite:///runs/mlflow.db', 'other': '{tmp_path}-2/f'}}\n"
+    assert json.loads(answer.out) == result
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(ConfigError("a: b"), 2), (DataError("no"), 1), (ClusterError("x"), 1)], ids=repr
 )

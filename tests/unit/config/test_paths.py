@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from credit_ray.config.dump import science, science_digest
 from credit_ray.config.loader import load_experiment
-from credit_ray.config.paths import absolute_paths, relative_paths
+from credit_ray.config.paths import absolute_paths, relative_paths, without_folders
 
 EVERYWHERE = {
     "output": "results",
@@ -71,3 +72,20 @@ def test_what_is_computed_has_no_place(base: Path) -> None:
     written = load_experiment(base, [clock, "output=/runs"])
     assert relative_paths(written) == {"data.sources.atmosphere.store": "weather.zarr"}
     assert absolute_paths(written, "/").data.sources["clock"] == written.data.sources["clock"]
+
+
+def test_the_same_science_in_another_folder_is_the_same(base: Path) -> None:
+    written = load_experiment(base, settings(EVERYWHERE))
+    here, there = absolute_paths(written, "/home/me"), absolute_paths(written, "/scratch/you")
+    assert here != there
+    assert science_digest(here) == science_digest(there) == science_digest(written)
+    assert science_digest(load_experiment(base)) != science_digest(written)
+
+
+def test_what_is_published_names_no_folder_of_this_machine_but_urls_as_they_are(base: Path) -> None:
+    experiment = load_experiment(base, ["data.sources.atmosphere.store=/home/me/secret-project/weather.zarr/"])
+    assert "secret-project" not in str(science(experiment))
+    assert without_folders(experiment).data.sources["atmosphere"].store == "weather.zarr"
+    url = "https://host/public/weather.zarr"
+    experiment = load_experiment(base, [f"data.sources.atmosphere.store={url}"])
+    assert without_folders(experiment).data.sources["atmosphere"].store == url
