@@ -74,10 +74,13 @@ class Splits(Section):
     @model_validator(mode="after")
     def _do_not_overlap(self) -> Self:
         spans = {}
+        given = [period for period in (self.train, self.validation, self.test) if period]
+        # The data's calendar is not known yet: the first in which all dates exist will do to compare them.
+        calendar = next((c for c in ("standard", "all_leap", "360_day") if _all_exist(given, c)), "standard")
         for name in ("train", "validation", "test"):
             if period := getattr(self, name):
                 try:
-                    first, last = parse_time(period[0]), parse_end(period[1])
+                    first, last = parse_time(period[0], calendar), parse_end(period[1], calendar)
                 except ConfigError as error:
                     raise ValueError(f"{name}: {error}") from None
                 if first > last:
@@ -87,8 +90,17 @@ class Splits(Section):
         for i, a in enumerate(names):
             for b in names[i + 1 :]:
                 if spans[a][0] <= spans[b][1] and spans[b][0] <= spans[a][1]:
-                    raise ValueError(f"{a} ({' … '.join(spans[a][2])}) and {b} ({' … '.join(spans[b][2])}) overlap: scores on {b} would be worthless")
+                    raise ValueError(
+                        f"{a} ({' … '.join(spans[a][2])}) and {b} ({' … '.join(spans[b][2])}) overlap: scores on {b} would be worthless"
+                    )
         return self
+
+
+def _all_exist(periods: list[tuple[str, str]], calendar: str) -> bool:
+    try:
+        return bool([parse_time(time, calendar) for period in periods for time in period])
+    except ConfigError:
+        return False
 
 
 class Normalization(Section):

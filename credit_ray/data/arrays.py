@@ -39,6 +39,7 @@ class Store(Protocol):
     """The seam: a set of named arrays."""
 
     url: str
+    format: str
 
     def arrays(self) -> Mapping[str, ArrayInfo]:
         """All arrays, coordinates included."""

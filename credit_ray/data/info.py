@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from credit_ray.data.arrays import ArrayInfo
 from credit_ray.data.axes import Axes
+from credit_ray.data.source import kind_of
 from credit_ray.data.store import open_store
 from credit_ray.data.units import conversion, dimensionless
 from credit_ray.errors import DataError
@@ -37,6 +39,10 @@ class VariableInfo:
         As stored.
     shape, chunks : tuple of int
         By dimension.
+    bytes : int
+        Of all its values, not compressed.
+    kind : str
+        Whether values belong to times or to intervals; empty for what has no time.
     role : str
         `static`, without time; `diagnostic`, of intervals of time; `prognostic`, of instants, as far as the store can say it.
     """
@@ -47,6 +53,8 @@ class VariableInfo:
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
+    bytes: int
+    kind: str
     role: str
 
 
@@ -56,8 +64,8 @@ class StoreInfo:
 
     Parameters
     ----------
-    store : str
-        URL.
+    store, format : str
+        URL, and what lies there.
     grid : str, optional
         Described.
     times : int
@@ -73,6 +81,7 @@ class StoreInfo:
     """
 
     store: str
+    format: str
     grid: str | None
     times: int
     first: str | None
@@ -88,7 +97,7 @@ class StoreInfo:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield self.store
+        yield f"{self.store} ({self.format}, {_size(sum(v.bytes for v in self.variables))} without compression)"
         yield f"grid       {self.grid or 'none'}"
         if self.times:
             yield f"times      {self.times}, {self.first} … {self.last}, step {self.step or 'irregular'}, {self.calendar} calendar"
@@ -99,7 +108,7 @@ class StoreInfo:
         for dim, text in self.levels.items():
             yield f"levels     {dim}: {text}"
         yield "variables"
-        header = ("in the store", "known as", "units", "dimensions", "chunks", "MB")
+        header = ("in the store", "known as", "units", "kind", "dimensions", "chunks", "size")
         rows = [header, *(self._row(variable) for variable in self.variables)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
@@ -114,9 +123,10 @@ class StoreInfo:
             variable.name,
             variable.known_as or "–",
             variable.units or "–",
+            variable.kind or "static",
             " × ".join(f"{dim} {size}" for dim, size in zip(variable.dims, variable.shape, strict=True)),
             "×".join(map(str, variable.chunks)),
-            f"{4e-6 * math.prod(variable.shape):,.0f}",
+            _size(variable.bytes),
         )
 
     def _suggestion(self) -> Iterator[str]:
@@ -128,20 +138,22 @@ class StoreInfo:
                 yield f"  {role}: [{', '.join(names)}]"
 
 
-def describe_store(url: str) -> StoreInfo:
+def describe_store(url: str, storage_options: Mapping[str, Any] | None = None) -> StoreInfo:
     """Look at a store: coordinates are read, fields are not.
 
     Parameters
     ----------
     url : str
         A Zarr store (any fsspec URL), a NetCDF file, or a glob of them.
+    storage_options : mapping, optional
+        Of the file system.
 
     Raises
     ------
     DataError
         Where there is no store; what is only odd about one is among its `problems`.
     """
-    axes = Axes(open_store(url))
+    axes = Axes(open_store(url, storage_options))
     kinds = {name: [axes.kind(dim) for dim in info.dims] for name, info in axes.arrays.items()}
     fields = [name for name, kind in kinds.items() if {"latitude", "longitude"} <= set(kind)]
     problems = (
@@ -156,9 +168,13 @@ def describe_store(url: str) -> StoreInfo:
         problems.append(str(error))
     try:
         if timed:
-            times, calendar = axes.times(axes.dimension("time", timed))
+            dim = axes.dimension("time", timed)
+            times, calendar = axes.raw_times(dim)
+            axes.times(dim)  # for what is wrong with them
     except DataError as error:
         problems.append(str(error))
+    if times is not None and not len(times):
+        times = None
     step, gaps = _rhythm(times, calendar or "standard") if times is not None else (None, [])
     levels = {}
     for dim in dict.fromkeys(dim for name in fields for dim in axes.arrays[name].dims if axes.kind(dim) == "level"):
@@ -171,10 +187,11 @@ def describe_store(url: str) -> StoreInfo:
     problems += filter(None, map(_problem_of_units, variables))
     return StoreInfo(
         store=url,
+        format=axes.store.format,
         grid=grid,
         times=0 if times is None else len(times),
-        first=None if times is None else format_time(times[0], calendar or "standard"),
-        last=None if times is None else format_time(times[-1], calendar or "standard"),
+        first=None if times is None else format_time(times.min(), calendar or "standard"),
+        last=None if times is None else format_time(times.max(), calendar or "standard"),
         step=step,
         calendar=calendar,
         gaps=tuple(gaps),
@@ -186,7 +203,7 @@ def describe_store(url: str) -> StoreInfo:
 
 def _variable(name: str, info: ArrayInfo, static: bool) -> VariableInfo:
     known = lookup(name) or lookup(str(info.attributes.get("standard_name", "")))
-    at_instants = known is None or known.kind == "instantaneous"
+    kind = "" if static else kind_of(info, known.kind if known else "instantaneous")
     return VariableInfo(
         name=name,
         known_as=known.name if known else None,
@@ -194,8 +211,20 @@ def _variable(name: str, info: ArrayInfo, static: bool) -> VariableInfo:
         dims=info.dims,
         shape=info.shape,
         chunks=info.chunks,
-        role="static" if static else "prognostic" if at_instants else "diagnostic",
+        bytes=math.prod(info.shape) * info.bytes_per_value,
+        kind=kind,
+        role="static" if static else "prognostic" if kind == "instantaneous" else "diagnostic",
     )
+
+
+def _size(count: int) -> str:
+    """Bytes in a unit that leaves two or three digits."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.3g} {unit}"
 
 
 def _problem_of_units(variable: VariableInfo) -> str | None:
@@ -213,7 +242,7 @@ def _problem_of_units(variable: VariableInfo) -> str | None:
 
 def _rhythm(times: Times, calendar: str) -> tuple[str | None, list[tuple[str, str]]]:
     """The step that most neighbours have, if most have one, and where more than that lies between two."""
-    if len(times) < 2:
+    if len(times) < 2 or (np.diff(times) <= 0).any():
         return None, []
     differences = np.diff(times)
     sizes, counts = np.unique(differences, return_counts=True)

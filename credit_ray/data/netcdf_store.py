@@ -27,6 +27,7 @@ class NetCDFStore:
         if not paths:
             raise DataError(f"No file matches {url}.")
         self._paths, self._files = paths, [_open_netcdf(path) for path in paths]
+        self.format = "NetCDF" + (f", {len(paths)} files" if len(paths) > 1 else "")
         self._record = _record_dimension(self._files[0]) if len(paths) > 1 else None
         if len(paths) > 1:
             self._in_order_of_time()

@@ -319,7 +319,7 @@ def _locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceCo
     packed_scale, packed_offset = (
         float(info.attributes.get(k, d)) for k, d in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
-    kind, at = _kind(info, known.kind if known else "instantaneous"), config.at if role == "forcing" else "target"
+    kind, at = kind_of(info, known.kind if known else "instantaneous"), config.at if role == "forcing" else "target"
     levels: tuple[int, ...] | None = None
     made = [Channel(variable=name, units=wanted, kind=kind, at=at)]
     if "level" in kinds:
@@ -370,7 +370,7 @@ def _as_dtype(mark: float, dtype: np.dtype[Any]) -> Any:
         return dtype.type(mark)
 
 
-def _kind(info: ArrayInfo, default: Kind) -> Kind:
+def kind_of(info: ArrayInfo, default: Kind) -> Kind:
     """Whether values belong to times or to intervals: what `cell_methods` says of time, else the vocabulary."""
     methods = str(info.attributes.get("cell_methods", "")).lower()
     kinds: dict[str, Kind] = {"point": "instantaneous", "sum": "accumulated", "mean": "mean"}

@@ -30,6 +30,7 @@ class ZarrStore:
         self._options = dict(storage_options)
         try:
             self._arrays = self._open()
+            self.format = f"Zarr v{self._group.metadata.zarr_format}"
         except DataError:
             raise
         except (FileNotFoundError, KeyError, ValueError, OSError, TypeError) as error:
