@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from credit_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from credit_ray.config.experiment import Experiment
+    from credit_ray.training import TrainResult
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,6 @@ def _whole_path(experiment: Experiment, directory: Path, states: int, began: flo
     from credit_ray.data.sample import write_sample
     from credit_ray.data.statistics import run_statistics
     from credit_ray.forecasting import run_forecast
-    from credit_ray.training import run_training
     from credit_ray.verification import run_verification
     from credit_ray.verification.plot import plot_field
 
@@ -115,8 +117,7 @@ def _whole_path(experiment: Experiment, directory: Path, states: int, began: flo
     print(run_check(experiment), file=sys.stderr)
     _say(3, "statistics of the training period")
     run_statistics(experiment)
-    _say(4, "training")
-    trained = run_training(experiment)
+    trained = _trained(experiment, directory)
     _say(5, f"forecasting with {trained.name} version {trained.version}")
     store = str(directory / "forecast.zarr")
     forecast_config = experiment.forecast.model_copy(
@@ -131,7 +132,8 @@ def _whole_path(experiment: Experiment, directory: Path, states: int, began: flo
     _say(6, "verifying against persistence and climatology")
     verified = run_verification(experiment)
     plot = directory / "forecast.png"
-    plot_field(made.store, "z", "3d", out=plot)
+    step = experiment.data.step
+    plot_field(made.store, "z", f"{min(step.count_in('3d'), step.count_in(experiment.forecast.lead))}steps", out=plot)
     return QuickstartResult(
         scores=verified.table,
         model=trained.package,
@@ -143,6 +145,25 @@ def _whole_path(experiment: Experiment, directory: Path, states: int, began: flo
         config=os.path.relpath(sample_config()),
         seconds=time.monotonic() - began,
     )
+
+
+def _trained(experiment: Experiment, directory: Path) -> TrainResult:
+    """Train; or the model that an earlier quickstart trained here, if it is still what this config asks for."""
+    from credit_ray.config.dump import science_digest
+    from credit_ray.training import TrainResult, run_training
+
+    record = directory / "trained.json"
+    if record.exists():
+        earlier = json.loads(record.read_text())
+        if earlier["science"] == science_digest(experiment) and Path(earlier["result"]["package"]).exists():
+            _say(4, "training was done by an earlier quickstart")
+            return TrainResult(**earlier["result"])
+    _say(4, "training")
+    trained = run_training(experiment)
+    for outdated in ("forecast.zarr", "verification"):  # of another model, made by an earlier quickstart
+        shutil.rmtree(directory / outdated, ignore_errors=True)
+    record.write_text(json.dumps({"science": science_digest(experiment), "result": asdict(trained)}, indent=1))
+    return trained
 
 
 def _environment(directory: Path) -> dict[str, str]:
