@@ -24,7 +24,7 @@ from credit_ray.progress import shown_progress
 from credit_ray.times import Times, format_time
 from credit_ray.tracking.client import tracking_uri
 from credit_ray.tracking.fetching import FetchedModel, fetch_model
-from credit_ray.verification.forecasts import lead_argument, lead_text
+from credit_ray.verification.leads import lead_argument, lead_text
 
 if TYPE_CHECKING:
     from credit_ray.stepper import Stepper

@@ -23,12 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_ray.errors import DataError
+from credit_ray.forecasting.chunks import chunks_and_shards, compressor, default_leads_per_chunk
 from credit_ray.forecasting.layout import ForecastLayout
 
 log = logging.getLogger(__name__)
-
-CHUNK_BYTES = 2 << 20
-"""A chunk holds as many lead times as fit (one at least), of one initial time and one variable."""
 
 _OURS = "credit_ray_store"
 """Attribute with what only the writer needs to know: JSON text, since NetCDF can hold no more."""
@@ -196,7 +194,7 @@ def create_store(
     DataError
         Where something else is at the URL: it is never overwritten.
     """
-    block = leads_per_chunk or _leads_per_chunk(layout)
+    block = leads_per_chunk or default_leads_per_chunk(layout)
     store = ForecastStore(url, layout, block)
     identity = {**layout.identity(), **{what: str(lineage.get(key)) for key, what in _LINEAGE_IDENTITY.items()}}
     existing = _existing(url)
@@ -277,7 +275,9 @@ def _lay_out(store: ForecastStore, attributes: Mapping[str, Any], ours: Mapping[
         shape = (
             layout.valid_times.shape + ((len(variable.positions),) if variable.level_dim else ()) + layout.grid.shape
         )
-        chunks, shards = _chunks(layout, len(variable.positions) if variable.level_dim else None, store.leads_per_chunk)
+        chunks, shards = chunks_and_shards(
+            layout, len(variable.positions) if variable.level_dim else None, store.leads_per_chunk
+        )
         group.create_array(
             variable.name,
             shape=shape,
@@ -285,7 +285,7 @@ def _lay_out(store: ForecastStore, attributes: Mapping[str, Any], ours: Mapping[
             shards=shards,
             dtype="float32",
             fill_value=float("nan"),
-            compressors=_compressor(),
+            compressors=compressor(),
             dimension_names=(
                 "init_time",
                 "lead_time",
@@ -309,31 +309,6 @@ def _lay_out(store: ForecastStore, attributes: Mapping[str, Any], ours: Mapping[
         # zarr-python warns that Zarr v3 does not specify consolidated metadata yet; every reader of it ignores or uses them
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(group.store_path.store, path=group.path)
-
-
-def _leads_per_chunk(layout: ForecastLayout) -> int:
-    largest = max(len(variable.positions) for variable in layout.variables)
-    leads = len(layout.leads)
-    most = int(np.clip(CHUNK_BYTES // (4 * largest * int(np.prod(layout.grid.shape))), 1, leads))
-    return -(-leads // -(-leads // most))  # as many blocks, of equal length
-
-
-def _chunks(layout: ForecastLayout, levels: int | None, leads: int) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Chunks, and the shards that hold them where one lead time of a variable is several chunks: fewer files, the same reads."""
-    if levels is None:
-        return (1, leads, *layout.grid.shape), None
-    together = int(np.clip(CHUNK_BYTES // (4 * leads * int(np.prod(layout.grid.shape))), 1, levels))
-    if together == levels:
-        return (1, leads, levels, *layout.grid.shape), None
-    shard_levels = -(-levels // together) * together
-    return (1, leads, together, *layout.grid.shape), (1, leads, shard_levels, *layout.grid.shape)
-
-
-def _compressor() -> Any:
-    from zarr.codecs import BloscCodec
-
-    # float32 fields are mostly noise in their lower bits: zstd gains 5 % on lz4 and takes four times as long
-    return BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=4)
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[slice, slice]]:

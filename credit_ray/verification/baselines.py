@@ -10,14 +10,6 @@ from numpy.typing import NDArray
 
 from credit_ray.times import Times, month_of_year
 
-BASELINES = ("persistence", "climatology")
-
-TITLES = {
-    "persistence": "Persistence: the initial state, kept",
-    "climatology": "Climatology: the mean of the training period",
-}
-
-
 @dataclass(frozen=True)
 class Climatology:
     """The mean of the training period, or its mean by calendar month of the valid time.
@@ -41,3 +33,12 @@ class Climatology:
         if self.grouping == "mean":
             return np.zeros(valid_times.shape, np.int64)
         return month_of_year(valid_times, self.calendar)
+
+
+def baseline_title(name: str, grouping: str) -> str:
+    """What a baseline is, for a reader; `grouping` is the climatology's."""
+    months = ", by calendar month" if grouping == "monthly" else ""
+    return {
+        "persistence": "Persistence: the initial state, kept",
+        "climatology": f"Climatology: the mean of the training period{months}",
+    }[name]

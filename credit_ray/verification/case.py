@@ -8,9 +8,10 @@ import numpy as np
 
 from credit_ray.state import Channel, Channels
 from credit_ray.verification.forecasts import Forecasts
-from credit_ray.verification.maps import FONT, INK, MUTED, PAPER, common_limits, draw_field, finish_bar
+from credit_ray.verification.maps import common_limits, draw_field, finish_bar
 from credit_ray.verification.plot import field_subtitle, field_title, land_of
 from credit_ray.verification.scoring import Truth
+from credit_ray.verification.styles import FONT, INK, MUTED, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from credit_ray.verification.maps import FONT, INK, MUTED, PAPER, style_of, units_text
 from credit_ray.verification.metrics import METRICS
 from credit_ray.verification.scores import MODEL, Scores, channel_title
+from credit_ray.verification.styles import FONT, INK, MUTED, PAPER, style_of, units_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

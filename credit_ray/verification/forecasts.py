@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from credit_ray.errors import ConfigError, DataError, did_you_mean
 from credit_ray.grid.latlon import LatLonGrid
 from credit_ray.state import Channel, Channels, Vertical
 from credit_ray.times import STANDARD_CALENDARS, Step, Times, format_time, format_times, parse_time
+from credit_ray.verification.leads import lead_text
 
 if TYPE_CHECKING:
     import xarray
@@ -279,31 +280,6 @@ def calendar_of(array: xarray.DataArray | Any) -> str:
     values = np.asarray(array.values)
     calendar = "standard" if np.issubdtype(values.dtype, np.datetime64) else str(values.flat[0].calendar)
     return "standard" if calendar in STANDARD_CALENDARS else calendar
-
-
-def lead_text(lead: int, step: Step) -> str:
-    """A lead of so many steps, for people: `6 h`, `3 d`, `2 months`."""
-    if not step.fixed:
-        months = lead * step.months
-        return f"{months} month{'s' * (months != 1)}"
-    seconds = lead * step.seconds
-    if seconds % 86400 == 0 and seconds:
-        return f"{seconds // 86400} d"
-    return f"{seconds // 3600} h" if seconds % 3600 == 0 else f"{seconds / 60:g} min"
-
-
-def lead_argument(lead: int, step: Step) -> str:
-    """The same as commands take it: `6h`, `3d`, `2mo`."""
-    return f"{lead * step.months}mo" if not step.fixed else lead_text(lead, step).replace(" ", "")
-
-
-def nearest_leads(leads: Sequence[int] | NDArray[np.int64], step: Step) -> list[int]:
-    """Positions of the leads that a short table shows: 6 h, 1 d, 3 d and the last; of months 1, 3, 6 and the last."""
-    wanted = [Step(seconds=s) for s in (21600, 86400, 259200)] if step.fixed else [Step(months=m) for m in (1, 3, 6)]
-    numbers = [int(lead) * (step.seconds or step.months) for lead in leads]
-    found = [numbers.index(w.seconds or w.months) for w in wanted if (w.seconds or w.months) in numbers]
-    shown = sorted({*found, len(numbers) - 1})
-    return shown if len(found) >= 1 else sorted({next((i for i, n in enumerate(numbers) if n > 0), 0), *shown})
 
 
 def _is_duration(lead: NDArray[Any]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,65 +15,11 @@ from numpy.typing import NDArray
 
 from credit_ray.grid.latlon import LatLonGrid
 from credit_ray.verification.projection import HEIGHT, WIDTH, Field, Frame, equal_earth
+from credit_ray.verification.styles import FONT, INK, MUTED, PAPER, Style, style_of, units_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-INK, MUTED, PAPER = "#1c2733", "#5d6b7a", "#ffffff"
-FONT: Any = {"font.family": "DejaVu Sans"}  # comes with matplotlib: a picture is the same on every machine
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a variable is coloured.
-
-    Parameters
-    ----------
-    colours : str
-        Matplotlib's name of a colour map.
-    centre : float, optional
-        The value that has the middle colour of a diverging map.
-    low : float, optional
-        Where the colours begin, for what can't be less.
-    lines : bool
-        Whether contour lines help: pressure, heights.
-    factor, units : float, str
-        From the field's units to those that are shown.
-    """
-
-    colours: str = "viridis"
-    centre: float | None = None
-    low: float | None = None
-    lines: bool = False
-    factor: float = 1.0
-    units: str | None = None
-
-
-_ERROR = Style("RdBu_r", centre=0.0)
-_STYLES: dict[str, Style] = {
-    **dict.fromkeys(("t", "t2m", "d2m", "skt", "sst", "thetao"), Style("RdYlBu_r")),
-    **dict.fromkeys(("u", "v", "u10", "v10", "w", "zos"), Style("PuOr_r", centre=0.0)),
-    **dict.fromkeys(("vo", "d"), Style("RdBu_r", centre=0.0, factor=1e5, units="1e-5 s-1")),
-    **dict.fromkeys(("msl", "sp"), Style("viridis", lines=True, factor=0.01, units="hPa")),
-    **dict.fromkeys(("z", "gh", "h"), Style("viridis", lines=True)),
-    **dict.fromkeys(("q", "clwc", "ciwc"), Style("YlGnBu", low=0.0, factor=1000.0, units="g kg-1")),
-    **dict.fromkeys(("tcwv", "tp", "e"), Style("YlGnBu", low=0.0)),
-    "pr": Style("YlGnBu", low=0.0, factor=86400.0, units="mm d-1"),
-    "siconc": Style("Blues_r", low=0.0),
-}
-
-
-def style_of(variable: str, values: Field, *, error: bool = False) -> Style:
-    """Colours for a variable; one that is not known gets a diverging map where its values have both signs."""
-    if error:
-        known = _STYLES.get(variable, Style())
-        return Style(_ERROR.colours, centre=0.0, factor=known.factor, units=known.units)
-    if variable in _STYLES:
-        return _STYLES[variable]
-    low, high = np.nanmin(values), np.nanmax(values)
-    both = low < 0 < high and min(-low, high) > 0.2 * max(-low, high)
-    return _ERROR if both else Style()
 
 
 def draw_field(
@@ -265,16 +210,6 @@ def finish_bar(bar: Any, units: str, ticks: int = 9) -> None:
     bar.outline.set_edgecolor(MUTED)
     bar.ax.tick_params(labelsize=8.5, color=MUTED, labelcolor=INK, width=0.5, length=3)
     bar.set_label(units_text(units), size=9, color=MUTED)
-
-
-def units_text(units: str) -> str:
-    """`m2 s-2` → `m² s⁻²`."""
-    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    words = []
-    for word in units.split() if units != "1" else ():
-        letters = "10" if word.startswith("1e") else word.rstrip("-0123456789")
-        words.append(letters + word.removeprefix("1e").removeprefix(letters).translate(raised))
-    return {"degC": "°C"}.get(units, " ".join(words))
 
 
 def _finish(axes: Axes, frame: Frame, picture: Any) -> None:

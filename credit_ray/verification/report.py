@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
-from credit_ray.verification.baselines import TITLES
+from credit_ray.verification.baselines import baseline_title
 from credit_ray.verification.curves import LINES
-from credit_ray.verification.forecasts import nearest_leads
-from credit_ray.verification.maps import style_of, units_text
+from credit_ray.verification.leads import nearest_leads
 from credit_ray.verification.metrics import METRICS
 from credit_ray.verification.scores import MODEL, Scores, channel_title
+from credit_ray.verification.styles import style_of, units_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Report:
         Name and version.
     scores : Scores
         Of the model and the baselines.
+    grouping : str
+        Of the climatology: "mean" or "monthly".
     summary : str
         A sentence: how many forecasts, from when to when, against what.
     notes : sequence of str
@@ -41,6 +43,7 @@ class Report:
 
     model: str
     scores: Scores
+    grouping: str
     summary: str
     notes: Sequence[str]
     pictures: Mapping[str, bytes]
@@ -51,16 +54,17 @@ class Report:
         """One self-contained page."""
         scores = self.scores
         baselines = [name for name in scores.forecasters if name != MODEL]
+        titles = {name: baseline_title(name, self.grouping) for name in baselines}
         parts = [
             f"<header><p class=kind>Forecast verification</p><h1>{escape(self.model)}</h1><p class=lede>{escape(self.summary)}</p></header>",
             *(f"<p class=note>{escape(note)}</p>" for note in self.notes),
         ]
         if "rmse" in scores.metrics:
-            parts += ["<h2>At a glance</h2>", _legend(baselines), _headline(scores, baselines)]
+            parts += ["<h2>At a glance</h2>", _legend(titles), _headline(scores, baselines)]
         parts += [_picture(caption, png) for caption, png in self.pictures.items()]
         if "rmse" in scores.metrics:
             parts += [_scorecard(scores, baseline) for baseline in baselines]
-        parts += ["<h2>How it was scored</h2>", _method(scores, baselines)]
+        parts += ["<h2>How it was scored</h2>", _method(scores, titles)]
         parts += ["<h2>Where it comes from</h2>", _pairs(self.lineage)]
         parts += [f"<p class=small>Data: {escape(self.attribution)}</p>"] if self.attribution else []
         title = f"Verification: {self.model}"
@@ -161,11 +165,9 @@ def _round_leads(scores: Scores, leads: Sequence[int]) -> set[int]:
     return set(candidates[:: -(-len(candidates) // 12)])
 
 
-def _legend(baselines: Iterable[str]) -> str:
+def _legend(titles: Mapping[str, str]) -> str:
     items = (
-        f'<li><b style="background:{LINES[name]["color"]}"></b>{escape(TITLES[name])}</li>'
-        for name in baselines
-        if name in LINES
+        f'<li><b style="background:{LINES[name]["color"]}"></b>{escape(title)}</li>' for name, title in titles.items()
     )
     return f"<ul class=legend>{''.join(items)}</ul>"
 
@@ -175,7 +177,7 @@ def _picture(caption: str, png: bytes) -> str:
     return f'<figure><img src="data:image/png;base64,{data}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
 
 
-def _method(scores: Scores, baselines: Sequence[str]) -> str:
+def _method(scores: Scores, titles: Mapping[str, str]) -> str:
     said = {
         "rmse": "RMSE is √⟨(f − t)²⟩, in the units of the field",
         "bias": "bias is ⟨f − t⟩",
@@ -189,7 +191,7 @@ def _method(scores: Scores, baselines: Sequence[str]) -> str:
         f"⟨ ⟩ is the mean over the area of the sphere and over {of} forecasts of each lead time; the root is taken last. {metrics[:1].upper()}{metrics[1:]}. "
         "Places that a variable does not have count for nothing. The lead time 0 is not scored."
     )
-    lines = "".join(f"<li>{escape(TITLES[name])}; scored on the same times and places.</li>" for name in baselines)
+    lines = "".join(f"<li>{escape(title)}; scored on the same times and places.</li>" for title in titles.values())
     return f"<p>{escape(text)}</p><ul>{lines}</ul><p>All numbers: <a href=scores.csv>scores.csv</a>, <a href=scores.json>scores.json</a>.</p>"
 
 

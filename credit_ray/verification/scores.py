@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from credit_ray.state import Channel, Channels
 from credit_ray.times import Step
-from credit_ray.verification.forecasts import Forecasts, lead_argument, lead_text
+from credit_ray.verification.forecasts import Forecasts
+from credit_ray.verification.leads import lead_argument, lead_text
 from credit_ray.verification.metrics import METRICS
 from credit_ray.verification.scoring import Totals
 

@@ -60,6 +60,10 @@ class Totals:
     sums: Mapping[str, WeightedSum]
     used: NDArray[np.bool_]
 
+    def left_out(self, forecasts: Forecasts) -> int:
+        """Fields, of all lead times, that have no truth."""
+        return int((~self.used[:, forecasts.leads > 0]).sum())
+
 
 @dataclass(frozen=True)
 class _Piece:

@@ -168,6 +168,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(
     make: Make, run: FakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = xr.open_zarr(run_forecast(make({"store": str(tmp_path / "whole.zarr")})).store)
+
     def interrupted(stepper: Any, dataset: Any, store: Any, batch: list[int]) -> Iterator[int]:
         for step in FILL(stepper, dataset, store, batch):
             if batch[0] == 2 and step == 3:

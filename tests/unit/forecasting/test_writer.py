@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from credit_ray.errors import DataError
+from credit_ray.forecasting import chunks as chunks_module
 from credit_ray.forecasting import writer as writer_module
 from credit_ray.forecasting.layout import ForecastLayout
 from credit_ray.forecasting.writer import ForecastStore, create_store
@@ -130,7 +131,7 @@ def test_a_layout_that_was_interrupted_is_laid_out_again(
     def killed() -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer_module, "_compressor", killed)
+    monkeypatch.setattr(writer_module, "compressor", killed)
     with pytest.raises(KeyboardInterrupt):
         create_store(url, layout, LINEAGE)
     monkeypatch.undo()
@@ -234,12 +235,12 @@ def test_chunks_are_small_belong_to_one_initial_time_and_cover_whole_fields(leve
         init_times=np.arange(3, dtype=np.int64),
         leads=tuple(range(1, leads + 1)),
     )
-    block = writer_module._leads_per_chunk(layout)
-    chunks, shards = writer_module._chunks(layout, levels, block)
+    block = chunks_module.default_leads_per_chunk(layout)
+    chunks, shards = chunks_module.chunks_and_shards(layout, levels, block)
     assert 1 <= block <= leads
     assert chunks[0] == 1
     assert chunks[-2:] == grid.shape
-    assert 4 * math.prod(chunks) <= max(writer_module.CHUNK_BYTES, 4 * math.prod(grid.shape))
+    assert 4 * math.prod(chunks) <= max(chunks_module.CHUNK_BYTES, 4 * math.prod(grid.shape))
     if shards:
         assert shards[1] == chunks[1]  # no shard spans more lead times than are written at once
         assert shards[2] % chunks[2] == 0
@@ -250,7 +251,7 @@ def test_shards_hold_all_levels_of_a_lead_time(
     make_layout: MakeLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = make_layout()
-    monkeypatch.setattr(writer_module, "CHUNK_BYTES", 4 * int(np.prod(layout.grid.shape)))
+    monkeypatch.setattr(chunks_module, "CHUNK_BYTES", 4 * int(np.prod(layout.grid.shape)))
     url, fields = str(tmp_path / "f.zarr"), some_fields(layout)
     fill(create_store(url, layout, LINEAGE), fields, [0, 1, 2, 3])
     np.testing.assert_array_equal(read(url, layout), fields)

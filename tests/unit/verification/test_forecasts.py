@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from credit_ray.errors import ConfigError, DataError
 from credit_ray.times import Step
-from credit_ray.verification.forecasts import Forecasts, lead_argument, lead_text, nearest_leads
+from credit_ray.verification.forecasts import Forecasts
+from credit_ray.verification.leads import lead_argument, lead_text, nearest_leads
 
 
 def test_channels_leads_and_times_are_found_in_the_store(world: Any) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from credit_ray.errors import ConfigError
 from credit_ray.grid.latlon import LatLonGrid
 from credit_ray.verification import plot as plot_module
-from credit_ray.verification.maps import common_limits, render_field, style_of, units_text
+from credit_ray.verification.maps import common_limits, render_field
 from credit_ray.verification.plot import plot_field
+from credit_ray.verification.styles import style_of, units_text
 
 GRID = LatLonGrid.gaussian(16)
 

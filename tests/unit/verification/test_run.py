@@ -17,7 +17,7 @@ import xarray as xr
 
 from credit_ray.config.experiment import Experiment
 from credit_ray.errors import ConfigError, CreditRayError, DataError, SpecMismatchError
-from credit_ray.verification import run as run_module
+from credit_ray.verification.folder import results_folder
 from credit_ray.verification.run import run_verification
 
 Make = Callable[..., Experiment]
@@ -244,4 +244,4 @@ def test_without_a_name_the_newest_forecast_of_the_experiment_is_scored(
 def test_a_verification_without_forecast_zarr_in_a_folder_of_its_own_says_where_results_go(make: Make) -> None:
     experiment = make(output="s3://bucket/scores")
     with pytest.raises(ConfigError, match="is a URL"):
-        run_module._target(experiment, "x/forecast.zarr")
+        results_folder(experiment, "x/forecast.zarr")
