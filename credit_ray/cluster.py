@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from credit_ray.config.training import Resources
-from credit_ray.errors import ClusterError
+from credit_ray.errors import ClusterError, CreditRayError
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,19 @@ def ray_session(resources: Resources, *, dashboard: bool = False) -> Iterator[No
         yield
     finally:
         ray.shutdown()
+
+
+def own_error(error: BaseException) -> BaseException:
+    """The error of ours that a Ray task ended with, in its own words; another error as it is."""
+    from ray.exceptions import RayTaskError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, CreditRayError) and not isinstance(cause, RayTaskError):
+            words, _, _ = str(cause).partition("\nFailed to apply UDF transform")  # what Ray Data adds
+            return type(cause)(words)
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return error
 
 
 def has_gpus() -> bool:

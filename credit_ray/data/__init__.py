@@ -1,12 +1,13 @@
 """From stores to windows: `open_dataset` joins sources, `plan` decides what is read and in which order, `ingest` reads it.
 
-store.py       arrays of a Zarr store or of NetCDF files, as they are
-source.py      one store through the vocabulary: names, units, orientation, levels
+store.py       a URL → arrays as they are: zarr_store.py, netcdf_store.py, and what they share in arrays.py
+source.py      one store through the vocabulary; axes.py finds its coordinates, locate.py its variables, units.py their scale
 derived.py     forcings that are computed from time and place
-dataset.py     sources joined on their common times
-plan.py        which runs are read, in which order, and which windows a step takes: pure
-ingest.py      slabs through Ray Data or a thread, windows cut from them
-statistics.py  moments, climatology and identity of the training period, in one pass
-info.py        what a store holds, for people who do not know it yet
-sample.py      weather simulated by the package itself
+dataset.py     sources joined on their common times, by join.py
+plan.py        which runs are read, in which order, and which windows a step takes: pure; runs.py cuts them
+ingest.py      slabs through Ray Data (slab_source.py) or a thread, windows cut from them
+statistics.py  moments, climatology and identity of the training period, in one_pass.py, by the algebra of moments.py
+info.py        what a store holds, before anything is configured
+ahead.py       what is asked for next is read meanwhile
+sample.py      weather simulated by the package itself, in shallow_water.py
 """

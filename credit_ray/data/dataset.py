@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,14 @@ from numpy.typing import NDArray
 
 from credit_ray.config.data import DERIVED, DataConfig
 from credit_ray.data.derived import open_derived
+from credit_ray.data.join import common_times, refuse_repetition
 from credit_ray.data.source import FieldsByVariable, Source, StoreSource, open_source
 from credit_ray.errors import ConfigError, DataError, SpecMismatchError, did_you_mean
 from credit_ray.state import ROLES, Channels, State, StateSpec
-from credit_ray.times import Step, Times, format_time, format_times, parse_end, parse_time
+from credit_ray.times import Times, format_time, format_times, parse_end, parse_time
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -337,7 +335,7 @@ def open_dataset(config: DataConfig) -> Dataset:
             raise SpecMismatchError(
                 f"data.sources.{source.name} has the calendar {source.calendar}, data.sources.{timed[0].name} {calendar}."
             )
-    times = _common_times(timed, config, calendar)
+    times = common_times(timed, config.step, calendar)
     sources: list[Source] = []
     for name, config_ in config.sources.items():
         if config_.store == DERIVED:
@@ -345,60 +343,6 @@ def open_dataset(config: DataConfig) -> Dataset:
         else:
             sources.append(stores[name])
     channels = {role: Channels(c for source in sources for c in source.channels[role]) for role in ROLES}
-    _refuse_repetition(channels)
+    refuse_repetition(channels)
     spec = StateSpec(**channels, history=config.history, step=config.step, grid=first.grid, calendar=calendar)
     return Dataset(config, tuple(sources), spec, times)
-
-
-def _common_times(timed: Sequence[StoreSource], config: DataConfig, calendar: str) -> Times:
-    """Times that all sources have, at the model's step where the data's is finer."""
-    step, times = config.step, _times_of(timed[0])
-    for source in timed[1:]:
-        common = np.intersect1d(times, _times_of(source), assume_unique=True)
-        if not len(common):
-            raise SpecMismatchError(
-                f"data.sources.{timed[0].name} and data.sources.{source.name} have no time in common: the first has "
-                f"{format_times(times, calendar)}, the second {format_times(_times_of(source), calendar)}."
-            )
-        times = common
-    for source in timed:
-        if interval := [c.name for channels in source.channels.values() for c in channels if c.kind != "instantaneous"]:
-            _refuse_finer(source, step, interval)
-    on_step = step.between(np.full_like(times, times[0]), times, calendar) >= 0
-    if not on_step.all():
-        log.info(
-            "%d of %d times are a whole number of steps of %s after %s; the others are not used.",
-            on_step.sum(),
-            len(times),
-            step,
-            format_time(times[0], calendar),
-        )
-    return times[on_step]
-
-
-def _refuse_finer(source: StoreSource, step: Step, interval: Sequence[str]) -> None:
-    """Values of intervals can't be sampled: hourly rain at every sixth hour would lose five sixths of it."""
-    times, calendar = _times_of(source), source.calendar or "standard"
-    early = np.flatnonzero(times[1:] < step.add(times[:-1], 1, calendar))
-    if len(early):
-        i = int(early[0])
-        raise DataError(
-            f"data.sources.{source.name} has times between the steps of {step} ({format_times(times[i : i + 2], calendar)}), and "
-            f"{', '.join(interval[:5])} belong to intervals: taking every n-th would lose what falls between. Give data whose "
-            f"intervals are the step, or leave them out."
-        )
-
-
-def _times_of(source: StoreSource) -> Times:
-    assert source.times is not None, source.name
-    return source.times
-
-
-def _refuse_repetition(channels: Mapping[str, Channels]) -> None:
-    """A channel has one role and one source."""
-    seen: dict[str, str] = {}
-    for role, members in channels.items():
-        for name in members.variables:
-            if name in seen:
-                raise ConfigError(f"'{name}' is both {seen[name]} and {role}: a variable has one role, in one source.")
-            seen[name] = role

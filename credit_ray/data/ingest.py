@@ -12,16 +12,16 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from credit_ray.cluster import own_error
 from credit_ray.data.dataset import Dataset
 from credit_ray.data.plan import Plan, Slab
+from credit_ray.data.slab_source import NO_SLAB, PacedScheduling, SlabKey, read_slab, slab_datasource
 from credit_ray.data.source import FieldsByVariable
-from credit_ray.data.zarr_store import decode_with_one_thread
-from credit_ray.errors import CreditRayError, DataError
+from credit_ray.errors import DataError
 from credit_ray.state import Window
 
 if TYPE_CHECKING:
@@ -30,16 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SlabKey = tuple[int, int, int]
 SlabStream = Iterator[tuple[SlabKey, FieldsByVariable]]
 
-_NO_SLAB: SlabKey = (-1, -1, -1)
 _PATIENCE_SECONDS = 30.0  # to wait for a read that is under way
-
-
-def read_slab(dataset: Dataset, slab: Slab) -> FieldsByVariable:
-    """All channels with time of a slab, by variable: [time, (level,) *grid]."""
-    return dataset.columns(dataset.times[slab.start : slab.start + slab.states], dataset.spec.windowed)
 
 
 def local_slabs(dataset: Dataset, plan: Plan, *, rank: int, of: int, from_step: int, to_epoch: int) -> SlabStream:
@@ -64,7 +57,7 @@ def ray_slabs(dataset: Dataset, rows: Sequence[Slab | None], *, readers: int | N
 
     configure_ray_data()
     return ray.data.read_datasource(
-        _slab_datasource(dataset, rows), override_num_blocks=max(len(rows), 1), concurrency=readers, num_cpus=1
+        slab_datasource(dataset, rows), override_num_blocks=max(len(rows), 1), concurrency=readers, num_cpus=1
     )
 
 
@@ -83,29 +76,6 @@ def configure_ray_data() -> None:
     context.execution_no_progress_timeout_s = -1  # read by 2.60, absent from its stubs
     if PacedScheduling not in context.custom_execution_callback_classes:
         context.custom_execution_callback_classes.append(PacedScheduling)  # type: ignore[arg-type]  # by its methods
-
-
-class PacedScheduling:
-    """Lets Ray Data's scheduling loop rest between two looks.
-
-    Readers that are ahead of the training, as they should be, leave the loop with nothing to wait for, and it would take a core to ask
-    again and again whether that has changed (Ray 2.60).
-    """
-
-    REST_SECONDS = 0.02
-
-    def before_execution_starts(self, executor: Any) -> None:
-        """Nothing to prepare."""
-
-    def on_execution_step(self, executor: Any) -> None:
-        """After each look."""
-        time.sleep(self.REST_SECONDS)
-
-    def after_execution_succeeds(self, executor: Any) -> None:
-        """Nothing to tidy up."""
-
-    def after_execution_fails(self, executor: Any, error: Exception) -> None:
-        """Nothing to tidy up."""
 
 
 def in_order() -> Any:
@@ -130,85 +100,8 @@ def received_slabs(batches: Iterator[Mapping[str, Any]]) -> SlabStream:
             raise DataError(
                 f"Ray Data delivered {len(key) // 3} slabs in one block: blocks were merged, and their order is lost."
             )
-        if key != _NO_SLAB:
+        if key != NO_SLAB:
             yield key, {name: np.asarray(column)[0] for name, column in batch.items() if name != "slab"}
-
-
-def own_error(error: BaseException) -> BaseException:
-    """The error of ours that a Ray task ended with, in its own words; another error as it is."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, CreditRayError) and not isinstance(cause, _ray_task_error()):
-            words, _, _ = str(cause).partition("\nFailed to apply UDF transform")  # what Ray Data adds
-            return type(cause)(words)
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return error
-
-
-def _ray_task_error() -> type[BaseException]:
-    from ray.exceptions import RayTaskError
-
-    return RayTaskError
-
-
-def _slab_datasource(dataset: Dataset, rows: Sequence[Slab | None]) -> Any:
-    import ray
-    from ray.data import Datasource, ReadTask
-    from ray.data.block import BlockMetadata
-
-    reference = ray.put(dataset)  # once, not in every task's closure
-    size = dataset.state_bytes
-
-    class SlabDatasource(Datasource):
-        """One read task a row."""
-
-        def get_name(self) -> str:
-            return "Slabs"
-
-        def estimate_inmemory_data_size(self) -> int:
-            return sum(slab.states * size for slab in rows if slab)
-
-        def get_read_tasks(
-            self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
-        ) -> list[Any]:
-            return [
-                ReadTask(
-                    _Read(reference, slab),
-                    BlockMetadata(
-                        num_rows=1, size_bytes=slab.states * size if slab else 0, exec_stats=None, input_files=None
-                    ),
-                )
-                for slab in rows
-            ]
-
-    return SlabDatasource()
-
-
-@dataclass(frozen=True)
-class _Read:
-    """Reads one slab in a Ray task."""
-
-    dataset: ray.ObjectRef
-    slab: Slab | None
-
-    def __call__(self) -> Iterator[Any]:
-        from ray.data.block import BlockAccessor
-
-        if self.slab is None:
-            yield BlockAccessor.batch_to_arrow_block({"slab": np.array([_NO_SLAB])})
-            return
-        decode_with_one_thread()
-        columns = read_slab(_fetched(self.dataset), self.slab)
-        yield BlockAccessor.batch_to_arrow_block(
-            {"slab": np.array([self.slab.key])} | {name: column[None] for name, column in columns.items()}
-        )
-
-
-@lru_cache(maxsize=4)
-def _fetched(reference: ray.ObjectRef) -> Dataset:
-    import ray
-
-    return ray.get(reference)
 
 
 @dataclass

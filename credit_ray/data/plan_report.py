@@ -8,7 +8,8 @@ import numpy as np
 
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
-from credit_ray.data.plan import Plan, Segments, total_steps
+from credit_ray.data.plan import Plan, total_steps
+from credit_ray.data.runs import Segments
 from credit_ray.errors import ConfigError
 
 

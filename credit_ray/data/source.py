@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_ray.config.data import SourceConfig
-from credit_ray.data.arrays import ArrayInfo, Store
+from credit_ray.data.arrays import Store
 from credit_ray.data.axes import Axes
+from credit_ray.data.locate import Located, locate
 from credit_ray.data.store import cached_store
-from credit_ray.data.units import conversion, dimensionless
 from credit_ray.errors import DataError
 from credit_ray.grid.latlon import LatLonGrid
-from credit_ray.state import ROLES, Channel, Channels
+from credit_ray.state import ROLES, Channels
 from credit_ray.times import Step, Times, format_time, format_times, month_start
-from credit_ray.variables import Kind, canonical_name, find_in_store, lookup
+from credit_ray.variables import canonical_name, find_in_store
 
 FieldsByVariable = dict[str, NDArray[np.float32]]
 
@@ -76,47 +76,6 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class _Located:
-    """Where a variable lies in its store, and what turns raw values into fields.
-
-    `kinds` says what each dimension of the store's array is, in its own order; `missing` are the raw values that mean nothing.
-    """
-
-    array: str
-    channels: Channels
-    kinds: tuple[str, ...]
-    levels: tuple[int, ...] | None
-    scale: float
-    offset: float
-    missing: tuple[float, ...]
-    static: bool
-    chunks: tuple[int, ...]
-
-    def index(self, positions: NDArray[np.intp] | None) -> tuple[Any, ...]:
-        """What to read of the array, one entry for each of its dimensions."""
-        whole = slice(None)
-        by_kind = {"latitude": whole, "longitude": whole, "level": self.levels and _as_slice(np.array(self.levels))}
-        by_kind["time"] = slice(0, 1) if self.static or positions is None else _as_slice(positions)
-        return tuple(by_kind[kind] for kind in self.kinds)
-
-    def fields(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Raw values as [time, (level,) latitude, longitude] in the vocabulary's units; NaN where they are missing."""
-        order = [self.kinds.index(kind) for kind in ("time", "level", "latitude", "longitude") if kind in self.kinds]
-        raw = raw.transpose(order)
-        if self.static and "time" in self.kinds:
-            raw = raw[0]
-        marks = [_as_dtype(mark, raw.dtype) for mark in self.missing]
-        absent = [raw == mark for mark in marks if mark is not None]
-        if (self.scale, self.offset) != (1.0, 0.0):
-            raw = raw * np.float64(self.scale) + self.offset
-        fields = np.ascontiguousarray(raw, np.float32)
-        for where in absent:
-            if where.any():
-                fields = np.where(where, np.float32(np.nan), fields)
-        return fields
-
-
-@dataclass(frozen=True)
 class StoreSource:
     """A store of the config, opened and resolved.
 
@@ -137,7 +96,7 @@ class StoreSource:
     times: Times | None
     time_chunk: int
     channels: Mapping[str, Channels]
-    located: Mapping[str, _Located] = field(repr=False)
+    located: Mapping[str, Located] = field(repr=False)
     flip_latitude: bool = False
     roll_longitude: int = 0
     opened: int = 0
@@ -162,7 +121,7 @@ class StoreSource:
             self._refuse_missing(fields, variable, times, where.static)
         return np.ascontiguousarray(fields)
 
-    def _raw(self, where: _Located, positions: NDArray[np.intp] | None, times: Times) -> NDArray[Any]:
+    def _raw(self, where: Located, positions: NDArray[np.intp] | None, times: Times) -> NDArray[Any]:
         index = where.index(positions)
         try:
             raw = self.store.read(where.array, index)
@@ -183,7 +142,7 @@ class StoreSource:
                 )
         return raw
 
-    def _damaged(self, where: _Located, positions: NDArray[np.intp]) -> slice:
+    def _damaged(self, where: Located, positions: NDArray[np.intp]) -> slice:
         """Which of the positions lie in the first chunk that can't be read."""
         chunk = positions // where.chunks[where.kinds.index("time")]
         starts = np.flatnonzero(np.diff(chunk, prepend=-1))
@@ -252,12 +211,12 @@ def open_source(name: str, config: SourceConfig, step: Step | None = None) -> St
     opened = time.time_ns()
     axes = Axes(_open(config, opened))
     available = {n: str(a.attributes.get("standard_name", "")) for n, a in axes.arrays.items() if len(a.dims) >= 2}
-    located: dict[str, _Located] = {}
+    located: dict[str, Located] = {}
     channels: dict[str, Channels] = {role: Channels() for role in ROLES}
     for role in ROLES:
         for asked in getattr(config, role):
             array = find_in_store(asked, available, dict(config.rename), config.store)
-            where = _locate(asked, array, axes.arrays[array], role, config, axes)
+            where = locate(asked, array, axes.arrays[array], role, config, axes)
             located[canonical_name(asked)] = where
             channels[role] += where.channels
     orientation = axes.grid(
@@ -296,92 +255,3 @@ def _by_month(times: Times, calendar: str, store: str, step: Step) -> Times:
             f"give monthly data, or another time step."
         )
     return months
-
-
-def _locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceConfig, axes: Axes) -> _Located:
-    """Resolve one variable: its channels, the order of its dimensions, its levels and its units."""
-    name, known = canonical_name(asked), lookup(asked)
-    kinds = [axes.kind(dim) for dim in info.dims]
-    expected = ["latitude", "longitude"] if role == "static" else ["time", "latitude", "longitude"]
-    changes = role == "static" and "time" in kinds and info.shape[kinds.index("time")] != 1
-    if len(set(kinds)) < len(kinds) or not set(expected) <= set(kinds) or changes:
-        raise DataError(
-            f"{config.store}: '{array}' has dimensions ({', '.join(info.dims)}); as {role} it should have {', '.join(expected)}"
-            f"{', and no time' if changes else ''}."
-        )
-    given = config.units.get(asked) or config.units.get(name) or str(info.attributes.get("units", ""))
-    wanted = known.units if known else given
-    if not given and not dimensionless(wanted):
-        raise DataError(
-            f"{config.store}: '{array}' has no units; expected {wanted}. Say 'units: {{{asked}: …}}' in the source."
-        )
-    scale, offset = conversion(given, wanted, f"{config.store}: '{array}'") if given else (1.0, 0.0)
-    packed_scale, packed_offset = (
-        float(info.attributes.get(k, d)) for k, d in (("scale_factor", 1.0), ("add_offset", 0.0))
-    )
-    kind, at = kind_of(info, known.kind if known else "instantaneous"), config.at if role == "forcing" else "target"
-    levels: tuple[int, ...] | None = None
-    made = [Channel(variable=name, units=wanted, kind=kind, at=at)]
-    if "level" in kinds:
-        vertical, values = axes.levels(info.dims[kinds.index("level")], config.vertical)
-        asked_levels = (
-            config.levels.get(asked, config.levels.get(name)) if isinstance(config.levels, dict) else config.levels
-        )
-        chosen = values.tolist() if asked_levels is None else asked_levels
-        levels = tuple(_level(level, values, array, config.store) for level in chosen)
-        made = [
-            Channel(variable=name, units=wanted, level=float(level), vertical=vertical, kind=kind, at=at)
-            for level in chosen
-        ]
-    return _Located(
-        array=array,
-        channels=Channels(made),
-        kinds=tuple(kinds),
-        levels=levels,
-        scale=packed_scale * scale,
-        offset=packed_offset * scale + offset,
-        missing=_missing_marks(info.attributes),
-        static=role == "static",
-        chunks=info.chunks,
-    )
-
-
-def _level(level: float, values: NDArray[np.float64], array: str, store: str) -> int:
-    """Position of a level."""
-    nearest = int(np.argmin(np.abs(values - level)))
-    if not np.isclose(values[nearest], level, rtol=1e-4, atol=1e-6):
-        raise DataError(f"{store}: '{array}' has no level {level:g}; it has {', '.join(f'{v:g}' for v in values)}.")
-    return nearest
-
-
-def _missing_marks(attributes: Mapping[str, Any]) -> tuple[float, ...]:
-    """Raw values that mean that there is none; NaN needs no mark."""
-    marks = [attributes.get(key) for key in ("_FillValue", "missing_value")]
-    numbers = [float(np.asarray(mark).ravel()[0]) for mark in marks if mark is not None and not isinstance(mark, str)]
-    return tuple(dict.fromkeys(number for number in numbers if not np.isnan(number)))
-
-
-def _as_dtype(mark: float, dtype: np.dtype[Any]) -> Any:
-    """A mark as raw values have it; None where they can't have it."""
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        return dtype.type(mark) if limits.min <= mark <= limits.max and mark.is_integer() else None
-    with np.errstate(over="ignore"):
-        return dtype.type(mark)
-
-
-def kind_of(info: ArrayInfo, default: Kind) -> Kind:
-    """Whether values belong to times or to intervals: what `cell_methods` says of time, else the vocabulary."""
-    methods = str(info.attributes.get("cell_methods", "")).lower()
-    kinds: dict[str, Kind] = {"point": "instantaneous", "sum": "accumulated", "mean": "mean"}
-    for method, kind in kinds.items():
-        if f"time: {method}" in methods:
-            return kind
-    return default
-
-
-def _as_slice(positions: NDArray[Any]) -> Any:
-    """A slice, where positions follow each other: cheaper to read than a list."""
-    if len(positions) and (np.diff(positions) == 1).all():
-        return slice(int(positions[0]), int(positions[-1]) + 1)
-    return positions

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from credit_ray.cluster import own_error
 from credit_ray.data import store
 from credit_ray.data.dataset import Dataset
-from credit_ray.data.ingest import WindowLoader, local_slabs, own_error, read_slab, received_slabs
-from credit_ray.data.plan import Plan, Segments, Slab
+from credit_ray.data.ingest import WindowLoader, local_slabs, received_slabs
+from credit_ray.data.plan import Plan, Slab
+from credit_ray.data.runs import Segments
+from credit_ray.data.slab_source import read_slab
 from credit_ray.data.source import FieldsByVariable
 from credit_ray.errors import DataError, NotFiniteError
 from credit_ray.state import Window

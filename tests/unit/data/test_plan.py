@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from credit_ray.data.plan import Plan, Segments, Slab, cut_runs, total_steps
+from credit_ray.data.plan import Plan, Slab, total_steps
+from credit_ray.data.runs import Segments, cut_runs
 from credit_ray.errors import ConfigError, DataError
 
 few = settings(max_examples=40, deadline=None)
