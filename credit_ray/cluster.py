@@ -60,7 +60,7 @@ def ray_session(resources: Resources, *, dashboard: bool = False) -> Iterator[No
         else:
             cpus = max(os.cpu_count() or 1, resources.workers + 2)
             ray.init(num_cpus=cpus, include_dashboard=dashboard, log_to_driver=_debug(), logging_level=logging.WARNING)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises a bare one where a node of its own does not come up
         where = f"the cluster at {address}" if address else "a local cluster"
         raise ClusterError(
             f"Ray: {where} does not answer ({(str(error).strip() or type(error).__name__).splitlines()[0]}). "
