@@ -72,9 +72,13 @@ class Experiment(Section):
         lanes, batch, workers = self.lanes, self.training.batch_size, self.resources.workers
         if batch % lanes:
             divisors = [n for n in range(1, batch + 1) if batch % n == 0]
-            raise ValueError(f"data.ingest.lanes is {lanes}, which does not divide training.batch_size = {batch}; these do: {divisors}")
+            raise ValueError(
+                f"data.ingest.lanes is {lanes}, which does not divide training.batch_size = {batch}; these do: {divisors}"
+            )
         if workers > lanes:
-            raise ValueError(f"resources.workers is {workers}, but only {lanes} lanes feed them: raise data.ingest.lanes (a divisor of training.batch_size)")
+            raise ValueError(
+                f"resources.workers is {workers}, but only {lanes} lanes feed them: raise data.ingest.lanes (a divisor of training.batch_size)"
+            )
         return self
 
     @property

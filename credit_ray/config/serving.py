@@ -43,7 +43,9 @@ class ServingConfig(Section):
     """Address to listen on; anything but loopback needs tokens."""
     port: int = Field(default=8000, ge=1, le=65535)
     """Port to listen on."""
-    models: list[ServedModel] = Field(default=[], description="Models to serve; default: the experiment's own, by registry.name and registry.alias.")
+    models: list[ServedModel] = Field(
+        default=[], description="Models to serve; default: the experiment's own, by registry.name and registry.alias."
+    )
     results: str | None = None
     """Folder of the forecasts' stores; default: served beside the experiment's runs."""
     limits: Limits = Limits()

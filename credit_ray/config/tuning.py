@@ -29,7 +29,9 @@ class Dimension(Section):
         if given[0] != "choice":
             low, high = getattr(self, given[0])
             if not low < high or (given[0] == "loguniform" and low <= 0):
-                raise ValueError(f"{given[0]}: [{low}, {high}] is empty" + (" or not positive" if given[0] == "loguniform" else ""))
+                raise ValueError(
+                    f"{given[0]}: [{low}, {high}] is empty" + (" or not positive" if given[0] == "loguniform" else "")
+                )
         return self
 
 

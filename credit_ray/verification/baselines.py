@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from credit_ray.times import Times, month_of_year
 
+
 @dataclass(frozen=True)
 class Climatology:
     """The mean of the training period, or its mean by calendar month of the valid time.
