@@ -204,6 +204,14 @@ def test_a_store_behind_a_url_is_read_the_same(make: Make, save: Save) -> None:
         remote.read(["t"], local.times)
 
 
+def test_a_zipped_store_is_read_the_same(make: Make, save: Save, tmp_path: Path) -> None:
+    store = save(make(), encoding=BY_TWO)
+    archive = shutil.make_archive(str(tmp_path / "zipped.zarr"), "zip", store)
+    plain, zipped = opened(store), opened(archive)
+    assert plain.times is not None
+    np.testing.assert_array_equal(zipped.read(["t"], plain.times)["t"], plain.read(["t"], plain.times)["t"])
+
+
 def test_a_store_is_opened_anew_with_each_source(make: Make, save: Save) -> None:
     before = opened(save(make(4)))
     after = opened(save(make(8)))
