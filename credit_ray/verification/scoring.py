@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Protocol
 
@@ -236,10 +237,16 @@ def _add_block(
 
 
 def _in_parts(fields: Array) -> Array:
-    """[..., latitude, longitude] → [..., part, point]: as many whole circles of latitude as a float32 sum may well run over."""
+    """[..., latitude, longitude] → [..., part, point]."""
     circles, points = fields.shape[-2:]
-    together = max((n for n in range(1, circles + 1) if circles % n == 0 and n * points <= _PART_POINTS), default=1)
+    together = _circles_together(circles, points)
     return fields.reshape(*fields.shape[:-2], circles // together, together * points)
+
+
+@cache
+def _circles_together(circles: int, points: int) -> int:
+    """As many whole circles of latitude as a float32 sum may well run over."""
+    return max((n for n in range(1, circles + 1) if circles % n == 0 and n * points <= _PART_POINTS), default=1)
 
 
 def _rows(used: NDArray[np.bool_], at_most: int) -> Iterator[slice]:
