@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +19,8 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "cluster/slurm/train.sbatch"
+
+pytestmark = pytest.mark.timeout(600)
 
 SRUN = """\
 #!{python}
@@ -93,6 +98,15 @@ class Allocation:
         return found
 
 
+def job_with_free_ports() -> int:
+    """A job id whose ten ports, by the script's rule, nobody uses."""
+    while True:
+        job = secrets.randbelow(1000)
+        with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+            if all(s.connect_ex(("127.0.0.1", 20000 + 10 * job + i)) for i, s in enumerate((one, two, three))):
+                return job
+
+
 @pytest.fixture
 def allocate(tmp_path: Path) -> Iterator[Callable[[str], Allocation]]:
     """Makes an allocation of some nodes; nothing of it runs on after the test, whatever happens in it."""
@@ -102,7 +116,7 @@ def allocate(tmp_path: Path) -> Iterator[Callable[[str], Allocation]]:
         program.parent.mkdir(exist_ok=True)
         program.write_text(text.replace("{python}", sys.executable))
         program.chmod(0o755)
-    nodes = Path("/tmp/crs")  # short, since the path of a socket is
+    nodes = Path(tempfile.mkdtemp(prefix="crs", dir="/tmp"))  # short, since the path of a socket is
     made: list[Allocation] = []
 
     def allocate(nodelist: str) -> Allocation:
@@ -110,7 +124,7 @@ def allocate(tmp_path: Path) -> Iterator[Callable[[str], Allocation]]:
         search = [str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
         slurm = {
             "SLURM_SUBMIT_DIR": str(tmp_path),
-            "SLURM_JOB_ID": str(os.getpid()),
+            "SLURM_JOB_ID": str(job_with_free_ports()),
             "SLURM_JOB_NODELIST": nodelist,
             "SLURM_CPUS_PER_TASK": "2",
             "SLURM_MEM_PER_NODE": "400",
@@ -124,7 +138,6 @@ def allocate(tmp_path: Path) -> Iterator[Callable[[str], Allocation]]:
         made.append(Allocation(tmp_path, nodes, {**kept, **slurm, **ours}))
         return made[-1]
 
-    nodes.mkdir(exist_ok=True)
     yield allocate
     for allocation in made:
         for process in allocation.processes():
@@ -174,6 +187,18 @@ def test_near_the_time_limit_training_is_interrupted_and_queued_again(allocate: 
     assert "['train', 'my.yaml', '--set', 'seed=1'] CPUs 4.0 on 2 nodes; 0o600" in said
     assert "KeyboardInterrupt" in said
     assert (allocation.folder / "requeued").exists()
+    assert traces(allocation) == []
+
+
+@pytest.mark.slow
+def test_a_head_that_can_not_start_ends_the_job_at_once(allocate: Callable[[str], Allocation]) -> None:
+    allocation = allocate("localhost")
+    with socket.create_server(("127.0.0.1", 20000 + 10 * int(allocation.environment["SLURM_JOB_ID"]))):
+        job = allocation.start("my.yaml")
+        said, _ = job.communicate()
+    assert job.returncode == 1
+    assert "Ray ended as soon as it was started" in said
+    assert not (allocation.folder / "working").exists()
     assert traces(allocation) == []
 
 
