@@ -60,6 +60,7 @@ def history(result: TrainResult, metric: str) -> list[int]:
     return sorted(point.step for point in MlflowClient(result.tracking_uri).get_metric_history(result.run_id, metric))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_killed_worker_costs_nothing_but_time(make_experiment: MakeExperiment, tmp_path: Path) -> None:
     training = {"batch_size": 2, "max_epochs": 4, "validation": {"lead": "6h", "inits": 2}}
@@ -77,6 +78,7 @@ def test_a_killed_worker_costs_nothing_but_time(make_experiment: MakeExperiment,
     assert steps == history(whole, "train/loss")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_two_workers_train_the_same_model_as_one(make_experiment: MakeExperiment, tmp_path: Path) -> None:
     training = {"batch_size": 8, "max_epochs": 1, "ema": None, "validation": {"lead": "6h", "inits": 3}}
