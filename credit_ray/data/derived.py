@@ -104,7 +104,7 @@ def _mean_flux_between(start: int, end: int, grid: LatLonGrid, calendar: str) ->
         angles[1] += 2 * np.pi * (angles[1] < angles[0])  # the piece crosses midnight
         lit = _lit_integral(angles[1], above, across, half_day) - _lit_integral(angles[0], above, across, half_day)
         total += (b - a) * SOLAR_CONSTANT / distance**2 * lit / (angles[1] - angles[0])
-    return total / (end - start + days * _DAY)
+    return np.maximum(total, 0.0) / (end - start + days * _DAY)  # the night to the last bit
 
 
 def _daily_mean_flux(times: Times, grid: LatLonGrid, calendar: str) -> Field:

@@ -94,7 +94,7 @@ def run_plan(experiment: Experiment) -> PlanReport:
         slabs_per_epoch=len(slabs),
         slab_states=largest,
         slab_megabytes=largest * megabyte,
-        open_slabs_megabytes=largest * megabyte * plan.lanes * (plan.shuffle_slabs + 1),
+        open_slabs_megabytes=largest * megabyte * min(plan.lanes * (plan.shuffle_slabs + 1), len(slabs)),
         megabytes_per_epoch=float(np.sum([slab.states for slab in slabs])) * megabyte,
         read_amplification=plan.read_amplification(0),
         lanes=plan.lanes,
