@@ -76,7 +76,8 @@ def make_experiment(waves: Path, tmp_path: Path) -> MakeExperiment:
             "forecast": {"lead": "2d", "max_inits": 3},
         }
         for name, values in sections.items():
-            plain[name] = {**plain.get(name, {}), **values} if isinstance(values, dict) else values
+            merged = isinstance(values, dict) and "network" not in values  # another network has arguments of its own
+            plain[name] = {**plain.get(name, {}), **values} if merged else values
         return Experiment.model_validate(plain)
 
     return make

@@ -99,6 +99,7 @@ def test_two_workers_train_the_same_model_as_one(make_experiment: MakeExperiment
 def test_history_rollouts_and_the_local_reader_train_too(make_experiment: MakeExperiment) -> None:
     experiment = make_experiment(
         training={
+            "max_epochs": None,
             "max_steps": 12,
             "curriculum": [{"epoch": 0, "steps": 1}, {"epoch": 1, "steps": 2}],
             "validation": {"inits": 2},
