@@ -61,14 +61,15 @@ FORMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("left", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("protocol", ["", "file://"])  # each has a decoder of its own
 def test_a_truncated_chunk_is_an_error_that_names_store_array_and_times(
-    make: Make, save: Save, form: str, left: float
+    make: Make, save: Save, form: str, left: float, protocol: str
 ) -> None:
     store = save(make(), **FORMS[form])
     file = chunk_file(store, "t", 2)
     content = file.read_bytes()
     file.write_bytes(content[: int(left * len(content))])
-    source = opened(store)
+    source = opened(protocol + store)
     assert source.times is not None
     at = "2000-01-02T00:00" if "shards" in form else "2000-01-02T00:00, 2000-01-02T06:00"
     with pytest.raises(DataError, match=rf"store\.zarr: 't' at {at} can't be read") as caught:
