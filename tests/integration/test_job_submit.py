@@ -139,7 +139,7 @@ def test_the_sample_is_trained_and_registered_in_the_submitters_folder(head: Hea
     runs = submitter / "demo/runs"
     assert (runs / "mlflow.db").is_file()
     (package,) = runs.glob("sample/*/package")
-    assert f"model package   {package}" in done.stdout
+    assert f"model package   {package.relative_to(submitter)}" in done.stdout
 
     from credit_ray.package import load_package
 
