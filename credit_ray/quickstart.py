@@ -51,13 +51,21 @@ class QuickstartResult:
         return f"""
 {self.scores}
 
-All of it in {self.seconds:.0f} s. What there is to see:
+All of it in {self.seconds:.0f} s. What there is to see{_once_activated()}:
   scores and plots   {self.report}
   one field          {self.plot}
   the forecast       python -c "import xarray; print(xarray.open_zarr('{self.forecast}'))"
   the model          credit-ray models list --tracking-uri {self.tracking_uri}
   all runs           mlflow ui --backend-store-uri {self.tracking_uri}
   serve it           {environment} credit-ray serve {self.config} --set serving.models='[{{name: sample, alias: candidate}}]'"""
+
+
+def _once_activated() -> str:
+    """How to make the commands known to the shell, where they are not."""
+    commands = Path(sys.executable).parent
+    if shutil.which("credit-ray") == str(commands / "credit-ray"):
+        return ""
+    return f" (after `source {os.path.relpath(commands / 'activate')}`)"
 
 
 def sample_config() -> Path:
@@ -155,14 +163,14 @@ def _trained(experiment: Experiment, directory: Path) -> TrainResult:
     record = directory / "trained.json"
     if record.exists():
         earlier = json.loads(record.read_text())
-        if earlier["science"] == science_digest(experiment) and Path(earlier["result"]["package"]).exists():
+        if earlier["science"] == science_digest(experiment, "train") and Path(earlier["result"]["package"]).exists():
             _say(4, "training was done by an earlier quickstart")
             return TrainResult(**earlier["result"])
     _say(4, "training")
     trained = run_training(experiment)
     for outdated in ("forecast.zarr", "verification"):  # of another model, made by an earlier quickstart
         shutil.rmtree(directory / outdated, ignore_errors=True)
-    record.write_text(json.dumps({"science": science_digest(experiment), "result": asdict(trained)}, indent=1))
+    record.write_text(json.dumps({"science": science_digest(experiment, "train"), "result": asdict(trained)}, indent=1))
     return trained
 
 

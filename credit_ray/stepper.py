@@ -220,7 +220,7 @@ def build_stepper(experiment: Experiment, spec: StateSpec, statistics: Statistic
     normalizer = normalizer_from(statistics, spec, kind=experiment.data.normalization.kind, residual=recipe.residual)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        return Stepper(recipe, normalizer, statics, torch.from_numpy(statistics.climatology).float())
+        return Stepper(recipe, normalizer, statics, torch.tensor(statistics.climatology, dtype=torch.float32))
 
 
 def _constraint(plain: Mapping[str, Any], spec: StateSpec) -> Constraint:

@@ -20,6 +20,10 @@ HIDDEN = "(hidden)"
 NOT_SCIENCE = ("resources", "output", "tracking")
 """Sections that say where and on what an experiment runs: its results do not depend on them."""
 
+_AFTER_TRAINING = ("registry", "forecast", "verification", "serving")
+_HOW_NOT_WHAT = ("data.ingest.prefetch", "data.ingest.reader", "training.checkpoint", "training.max_failures")
+_NOT_OF_THE_STAGE = {"train": (*_AFTER_TRAINING, "tuning"), "tune": _AFTER_TRAINING}
+
 
 def plain(experiment: Experiment) -> dict[str, Any]:
     """All keys with their values, defaults included; JSON types only, credentials hidden."""
@@ -71,15 +75,32 @@ def experiment_digest(experiment: Experiment) -> str:
     return _digest(_without_secrets(experiment))
 
 
-def science_digest(experiment: Experiment) -> str:
+def science_digest(experiment: Experiment, stage: str | None = None) -> str:
     """sha256 of what the result depends on: see `science`."""
-    return _digest(science(experiment))
+    return _digest(science(experiment, stage))
 
 
-def science(experiment: Experiment) -> dict[str, Any]:
-    """The config without resources, output, tracking, credentials and the folders of local paths; JSON types only."""
+def science(experiment: Experiment, stage: str | None = None) -> dict[str, Any]:
+    """The config without resources, output, tracking, credentials and the folders of local paths; JSON types only.
+
+    Parameters
+    ----------
+    stage : str, optional
+        For "train" and "tune", only what the weights depend on: what comes after training is left out, and so is how often training is
+        saved and how far ahead it reads.
+    """
     tree = _without_secrets(without_folders(experiment))
-    return {key: value for key, value in tree.items() if key not in NOT_SCIENCE}
+    sections = {
+        k: v for k, v in tree.items() if k not in NOT_SCIENCE and k not in _NOT_OF_THE_STAGE.get(stage or "", ())
+    }
+    return cast(dict[str, Any], _without(sections, _HOW_NOT_WHAT)) if stage in _NOT_OF_THE_STAGE else sections
+
+
+def _without(tree: Any, keys: tuple[str, ...], prefix: str = "") -> Any:
+    """A tree without some dotted keys."""
+    if not isinstance(tree, dict):
+        return tree
+    return {k: _without(v, keys, f"{prefix}{k}.") for k, v in tree.items() if prefix + k not in keys}
 
 
 def _digest(tree: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ class VerificationConfig(Section):
     baselines: list[Baseline] = ["persistence", "climatology"]
     """What a model must beat, scored on the same times."""
     output: str | None = None
-    """Folder for the tables, plots and page; default: verification beside the forecast store."""
+    """Folder for the tables, plots and page; default: `NAME.verification` beside the store `NAME.zarr`."""
 
     @model_validator(mode="after")
     def _no_repetition(self) -> Self:

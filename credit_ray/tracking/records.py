@@ -100,10 +100,11 @@ class RunRecord:
         """
         if self.stage != stage:
             raise ConfigError(f"{self.directory} is a {self.stage} run, not a {stage} run.")
-        if self.science_digest == science_digest(experiment):
+        if self.science_digest == science_digest(experiment, stage):
             return
         mine = params(experiment)
-        keys = sorted(key for key in {*mine, *self.params} if mine.get(key) != self.params.get(key))
+        irrelevant = mine.keys() - params(experiment, stage).keys()
+        keys = sorted(key for key in {*mine, *self.params} - irrelevant if mine.get(key) != self.params.get(key))
         shown = "; ".join(
             f"{key} was {self.params.get(key, 'absent')}, now {mine.get(key, 'absent')}" for key in keys[:5]
         )
@@ -112,11 +113,11 @@ class RunRecord:
         )
 
 
-def params(experiment: Experiment) -> dict[str, str]:
-    """The science of a config by dotted key, as text, without users and passwords in URLs."""
+def params(experiment: Experiment, stage: Stage | None = None) -> dict[str, str]:
+    """The science of a config (of a stage) by dotted key, as text, without users and passwords in URLs."""
     texts = {
         key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in flatten(science(experiment)).items()
+        for key, value in flatten(science(experiment, stage)).items()
     }
     return {key: without_secrets(text) for key, text in texts.items()}
 
@@ -133,7 +134,7 @@ def unfinished(
 
     Found by the digest of the science, never by the name alone; those whose data differ from `data_digest` are left out.
     """
-    digest = science_digest(experiment)
+    digest = science_digest(experiment, stage)
     found = []
     for path in find(run_root(experiment), RECORD):
         record = RunRecord.read(path.rpartition("/")[0])

@@ -281,7 +281,7 @@ def _new_record(
         run_id=run_id,
         experiment_id=experiment_id,
         stage=stage,
-        science_digest=science_digest(experiment),
+        science_digest=science_digest(experiment, stage),
         params=params(experiment),
         data_digest=data_digest,
         parent=parent,

@@ -44,6 +44,12 @@ class ModelVersion:
     created_ms: int
     tags: dict[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        aliases = (
+            f", also known as {', '.join(f'{self.name}@{alias}' for alias in self.aliases)}" if self.aliases else ""
+        )
+        return f"{self.name} version {self.version}{aliases}\n  model card      credit-ray models card {self.name}/{self.version}"
+
     @property
     def uri(self) -> str:
         """Means this version for ever."""

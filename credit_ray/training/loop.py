@@ -97,7 +97,7 @@ def train_worker(job: Job) -> None:
 
 def new_stepper(experiment: Experiment, dataset: Dataset, statistics: Statistics) -> Stepper:
     """The stepper that this experiment trains, with fresh weights."""
-    return build_stepper(experiment, dataset.spec, statistics, torch.from_numpy(dataset.statics()))
+    return build_stepper(experiment, dataset.spec, statistics, torch.tensor(dataset.statics()))
 
 
 def build_loss(experiment: Experiment, stepper: Stepper) -> Loss:

@@ -71,7 +71,7 @@ def _states(board: Any, done: threading.Event) -> Iterator[dict[str, Any]]:
         except Exception as error:  # progress must never stop a training
             log.debug("No progress to show: %s", error)
             continue
-        if state:
+        if "step" in state:  # a model that is solved has a score before it has a step
             yield state
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from credit_ray.cluster import has_gpus, ray_session
+from credit_ray.cluster import has_gpus, own_error, ray_session
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
 from credit_ray.data.plan import Plan
@@ -77,7 +77,7 @@ def run_training(experiment: Experiment, *, resume: str = "auto") -> TrainResult
     experiment : Experiment
         The config.
     resume : {"auto", "never"} or path
-        `auto` goes on with the newest unfinished run of the same science, the config without resources, output and tracking; a path, with
+        `auto` goes on with the newest unfinished run of the same science: data, model, loss, constraints and training. A path: with
         the run of that folder.
 
     Raises
@@ -249,11 +249,9 @@ def _fit(
 def _the_cause(error: Any) -> CreditRayError:
     """The error that a user can act on, out of Ray's account of which worker died of what."""
     for rank, failure in error.worker_failures.items():
-        cause = getattr(failure, "_base_exc", failure)
-        while cause is not None:
-            if isinstance(cause, CreditRayError):
-                return cause
-            cause = getattr(cause, "cause", None) or cause.__cause__
+        cause = own_error(getattr(failure, "_base_exc", failure))
+        if isinstance(cause, CreditRayError):
+            return cause
         log.debug("Worker %s: %s", rank, failure)
     rank, failure = next(iter(error.worker_failures.items()))
     return TrainingError(f"Worker {rank} failed, and so did its restarts: {failure}")

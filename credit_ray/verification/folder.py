@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 import numpy as np
@@ -48,11 +48,16 @@ def results_folder(experiment: Experiment, url: str) -> Path:
     if given and is_url(given):
         raise ConfigError(f"verification.output: {given} is a URL; the page and its tables are written into a folder.")
     if given is None and is_url(url):
-        given = f"{output_root(experiment.output)}/{experiment.name}/verification"
-    target = Path(given or Path(url).parent / "verification").absolute()
+        given = f"{output_root(experiment.output)}/{experiment.name}/{_named_after(url)}"
+    target = Path(given or Path(url).parent / _named_after(url)).absolute()
     if target.exists() and not (target / "scores.json").exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"verification.output: {target} holds something else than scores: choose another folder.")
     return target
+
+
+def _named_after(url: str) -> str:
+    """`forecast.zarr` → `forecast.verification`, so that two stores in one folder keep their scores apart."""
+    return f"{PurePosixPath(url.rstrip('/')).stem}.verification"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +40,20 @@ def kill_worker_after_a_checkpoint(output: Path, killed: list[int]) -> None:
 
 
 def processes(title: str) -> list[int]:
-    """Processes whose command line holds this text."""
+    """Processes of this test's own cluster whose title holds this text; another cluster on the machine is none of ours."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it may end while we look
-            if title in path.read_bytes().decode(errors="replace"):
+            if title in path.read_bytes().decode(errors="replace") and os.getpid() in ancestors(int(path.parent.name)):
                 found.append(int(path.parent.name))
     return found
+
+
+def ancestors(process: int) -> Iterator[int]:
+    while process > 1:
+        # The second field, a name in parentheses, may hold blanks.
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        yield process
 
 
 def weights(result: TrainResult) -> dict[str, torch.Tensor]:
@@ -60,7 +67,6 @@ def history(result: TrainResult, metric: str) -> list[int]:
     return sorted(point.step for point in MlflowClient(result.tracking_uri).get_metric_history(result.run_id, metric))
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_killed_worker_costs_nothing_but_time(make_experiment: MakeExperiment, tmp_path: Path) -> None:
     training = {"batch_size": 2, "max_epochs": 4, "validation": {"lead": "6h", "inits": 2}}
@@ -78,7 +84,6 @@ def test_a_killed_worker_costs_nothing_but_time(make_experiment: MakeExperiment,
     assert steps == history(whole, "train/loss")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_two_workers_train_the_same_model_as_one(make_experiment: MakeExperiment, tmp_path: Path) -> None:
     training = {"batch_size": 8, "max_epochs": 1, "ema": None, "validation": {"lead": "6h", "inits": 3}}

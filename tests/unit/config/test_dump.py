@@ -50,6 +50,22 @@ def test_the_science_depends_on_everything_else(base: Path, setting: str) -> Non
     assert experiment_digest(changed) != experiment_digest(unchanged)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    ["forecast.lead=3d", "registry.alias=best", "data.ingest.prefetch=9", "training.checkpoint.every_minutes=1"],
+)
+def test_what_comes_after_training_does_not_make_another_training(base: Path, setting: str) -> None:
+    changed, unchanged = load_experiment(base, [setting]), load_experiment(base)
+    assert science_digest(changed, "train") == science_digest(unchanged, "train")
+    assert science_digest(changed) != science_digest(unchanged)
+
+
+def test_the_training_depends_on_data_model_loss_and_training(base: Path) -> None:
+    unchanged = science_digest(load_experiment(base), "train")
+    for setting in ("seed=2", "training.optimizer.lr=1e-4", "model.width=16", "data.ingest.slab_bytes=2000000"):
+        assert science_digest(load_experiment(base, [setting]), "train") != unchanged
+
+
 def test_saying_a_default_changes_no_digest(base: Path) -> None:
     implicit = load_experiment(base)
     said = [f"model.width={implicit.model.arguments.width}", "training.schedule.final=0.0", "loss.kind=mse"]

@@ -98,7 +98,7 @@ def test_everything_is_there_and_says_the_same(
     make: Make, recorded: Recorded, pictures: None, world: Any, plain_scores: Any, tmp_path: Path
 ) -> None:
     result = run_verification(make())
-    folder = tmp_path / "verification"
+    folder = tmp_path / "forecast.verification"
     expected_files = {"index.html", "scores.csv", "scores.json", "rmse.png", "bias.png", "acc.png", "case.png"}
     assert {entry.name for entry in folder.iterdir()} == expected_files
     rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
@@ -121,7 +121,7 @@ def test_everything_is_there_and_says_the_same(
 
 def test_the_page_needs_nothing_but_itself(make: Make, recorded: Recorded, tmp_path: Path) -> None:
     run_verification(make())
-    page = (tmp_path / "verification" / "index.html").read_text()
+    page = (tmp_path / "forecast.verification" / "index.html").read_text()
     links = re.findall(r"(?:src|href)=[\"']?([^\"'\s>]{1,40})", page)
     assert links
     assert all(link.startswith("data:image/png;base64,") or link in ("scores.csv", "scores.json") for link in links)
@@ -134,7 +134,7 @@ def test_the_page_needs_nothing_but_itself(make: Make, recorded: Recorded, tmp_p
 def test_what_is_strange_in_a_name_is_no_markup(make: Make, recorded: Recorded, world: Any, tmp_path: Path) -> None:
     dataset = world.forecasts(complete=1, model_name="<script>alert(1)</script>").dataset
     run_verification(make(dataset))
-    assert "<script" not in (tmp_path / "verification" / "index.html").read_text()
+    assert "<script" not in (tmp_path / "forecast.verification" / "index.html").read_text()
 
 
 def test_the_run_is_linked_to_the_model_and_the_model_to_its_scores(make: Make, recorded: Recorded) -> None:
@@ -156,14 +156,14 @@ def test_a_registry_that_is_away_does_not_lose_the_scores(
 
     monkeypatch.setattr("credit_ray.tracking.registry.record_scores", away)
     run_verification(make())
-    assert (tmp_path / "verification" / "scores.csv").exists()
+    assert (tmp_path / "forecast.verification" / "scores.csv").exists()
 
 
 def test_scores_replace_earlier_ones_only_when_they_are_whole(
     make: Make, recorded: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run_verification(make())
-    before = (tmp_path / "verification" / "scores.csv").read_text()
+    before = (tmp_path / "forecast.verification" / "scores.csv").read_text()
     experiment = make(metrics=["rmse"])
 
     def full(*_: Any, **__: Any) -> None:
@@ -173,10 +173,10 @@ def test_scores_replace_earlier_ones_only_when_they_are_whole(
         patched.setattr("credit_ray.verification.report.Report.to_html", full)
         with pytest.raises(OSError, match="no space left"):
             run_verification(experiment)
-    assert (tmp_path / "verification" / "scores.csv").read_text() == before
-    assert {p.name for p in tmp_path.iterdir()} == {"verification", "forecast.zarr", "truth.zarr", "runs"}
+    assert (tmp_path / "forecast.verification" / "scores.csv").read_text() == before
+    assert {p.name for p in tmp_path.iterdir()} == {"forecast.verification", "forecast.zarr", "truth.zarr", "runs"}
     run_verification(experiment)
-    assert "bias" not in (tmp_path / "verification" / "scores.csv").read_text()
+    assert "bias" not in (tmp_path / "forecast.verification" / "scores.csv").read_text()
 
 
 def test_a_folder_with_something_else_is_left_alone(make: Make, recorded: Recorded, tmp_path: Path) -> None:
@@ -195,14 +195,14 @@ def test_fields_without_truth_are_counted_in_what_is_said(
     wanted = int(((world.init[:, None] + np.arange(1, 6)) > last + 2).sum())
     assert result.left_out == wanted
     assert f"{wanted} fields without truth are left out" in str(result)
-    assert f"{wanted} of 30 fields are left out" in (tmp_path / "verification" / "index.html").read_text()
+    assert f"{wanted} of 30 fields are left out" in (tmp_path / "forecast.verification" / "index.html").read_text()
 
 
 def test_baselines_and_metrics_may_be_left_out(make: Make, recorded: Recorded, tmp_path: Path) -> None:
     result = run_verification(make(baselines=[], metrics=["bias"]))
     rows = list(csv.DictReader(Path(result.csv).read_text().splitlines()))
     assert {(row["model"], row["metric"]) for row in rows} == {("unet v3", "bias")}
-    assert not (tmp_path / "verification" / "rmse.png").exists()
+    assert not (tmp_path / "forecast.verification" / "rmse.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_what_does_not_fit_the_data_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         run_verification(make(spoil(world.forecasts(complete=1).dataset)))
-    assert not (tmp_path / "verification").exists()
+    assert not (tmp_path / "forecast.verification").exists()
 
 
 def test_without_a_name_the_newest_forecast_of_the_experiment_is_scored(
