@@ -1,0 +1,63 @@
+"""Arguments of the U-Net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from credit_ray.errors import ConfigError
+from credit_ray.models.arguments.rules import odd, positive, rectangle
+from credit_ray.models.arguments.shape import NetworkShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetArguments:
+    """Arguments of `unet`.
+
+    Parameters
+    ----------
+    width : int
+        Channels at the finest level.
+    multipliers : tuple of int
+        Channels of each level relative to `width`, finest first. Each level halves rows and columns; its length is the
+        number of levels.
+    blocks : tuple of int
+        Residual blocks of each level, on the way down and again on the way up.
+    kernel : int
+        Of the blocks' convolutions; odd.
+    dropout : float
+        Part of the blocks' channels that is left out of a training step.
+    """
+
+    width: int = 48
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    blocks: tuple[int, ...] = (1, 1, 2)
+    kernel: int = 3
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive("width", self.width)
+        positive("multipliers", *self.multipliers)
+        positive("blocks", *self.blocks)
+        if len(self.multipliers) != len(self.blocks):
+            raise ValueError(
+                f"multipliers has {len(self.multipliers)} levels and blocks {len(self.blocks)}: give one value for each level"
+            )
+        odd("kernel", self.kernel)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}: it must be at least 0 and below 1")
+
+    def check(self, shape: NetworkShape) -> None:
+        """Raise ConfigError where the coarsest level would be smaller than a kernel."""
+        rows = rectangle("unet", shape)[0]
+        levels, smallest = len(self.blocks), min(shape.grid)
+        needed = max(self.kernel // 2, 1) + shape.poles  # rows that padding takes from, and a pole's own
+
+        def coarsest(count: int) -> int:
+            return -(-smallest >> count - 1)
+
+        if coarsest(levels) < needed:
+            most = max((count for count in range(1, levels) if coarsest(count) >= needed), default=0)
+            fit = f"at most {most} levels fit" if most else "use a smaller kernel"
+            raise ConfigError(
+                f"model.multipliers: {levels} levels of a grid of {rows}×{shape.grid[1]} end at less than a kernel of {self.kernel}: {fit}."
+            )
