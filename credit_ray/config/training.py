@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,8 +11,10 @@ from credit_ray.config.section import Section
 
 
 class Optimizer(Section):
-    """AdamW."""
+    """How a gradient becomes a step."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """`muon` orthogonalises the steps of matrices (dense layers, attention) and leaves all else to AdamW, at the same `lr`."""
     lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=1e-2, ge=0)
@@ -21,12 +24,22 @@ class Optimizer(Section):
 
 
 class Schedule(Section):
-    """Linear warm-up, then half a cosine to `final` × lr at the last step."""
+    """The learning rate by step: a linear warm-up, then as `kind` says."""
 
+    kind: Literal["cosine", "restarts", "constant", "plateau"] = "cosine"
+    """Half a cosine to the end; the same in `cycles`; no change; or a `factor` less whenever validation has not improved for `patience`."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Part of all steps."""
     final: float = Field(default=0.0, ge=0, le=1)
-    """Learning rate at the end, relative to the peak."""
+    """`cosine`, `restarts`: learning rate at the end of a cosine. `plateau`: the least. Relative to the peak."""
+    cycles: int = Field(default=4, ge=1)
+    """`restarts`: cosines of equal length after the warm-up."""
+    cycle_decay: float = Field(default=1.0, gt=0, le=1)
+    """`restarts`: peak of each cosine relative to the one before."""
+    patience: int = Field(default=3, ge=1)
+    """`plateau`: validations without a better score before the rate falls."""
+    factor: float = Field(default=0.3, gt=0, lt=1)
+    """`plateau`: by how much it falls."""
 
 
 class Stage(Section):
@@ -35,7 +48,44 @@ class Stage(Section):
     epoch: int = Field(ge=0)
     """First epoch of the stage, from 0."""
     steps: int = Field(ge=1)
-    """Steps that the model is rolled out, and back-propagated through."""
+    """Steps that the model is rolled out."""
+    draw: Literal["fixed", "uniform"] = "fixed"
+    """`uniform`: each optimiser step rolls out 1 to `steps` steps, drawn from the seed and its number."""
+
+
+class Rollout(Section):
+    """What a rollout of several steps teaches."""
+
+    gradient: Literal["through", "detach"] = "through"
+    """Back-propagation through the whole rollout, or through each step by itself, from the state that the model had come to."""
+    loss: Literal["all", "last"] = "all"
+    """The mean over all steps counts, or the last step alone; `detach` with `last` is the push-forward trick."""
+    weights: list[float] = []
+    """Of the steps, relative; further steps weigh as the last one given. Default: all the same."""
+    recompute: bool = False
+    """Keep only the states between the steps, and compute each step again for its gradient: a forward more, and the memory of one step."""
+    noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of Gaussian noise on the first state's prognostic fields, in units of their one-step change's σ (their own, unless
+    `model.residual`)."""
+
+    @model_validator(mode="after")
+    def _weights_count(self) -> Self:
+        if self.weights and (min(self.weights) < 0 or not self.weights[-1] > 0):
+            raise ValueError(f"weights are {self.weights}: none can be negative, and the last must be positive")
+        if self.weights and self.loss == "last":
+            raise ValueError("has weights, but only the last step counts: remove them, or set loss: all")
+        return self
+
+
+class Guard(Section):
+    """What happens to steps that would ruin the weights: they are left out, and too many of them in a row end the training."""
+
+    spike: float | None = Field(default=20.0, gt=1)
+    """A loss so many times the median of the last hundred is a spike, whose step is left out; null: only what is not finite is."""
+    patience: int = Field(default=20, ge=1)
+    """Steps left out in a row before training goes back to the newest checkpoint and on with another order of the data."""
+    rollbacks: int = Field(default=1, ge=0)
+    """How often it goes back before it ends."""
 
 
 class CheckpointConfig(Section):
@@ -43,6 +93,8 @@ class CheckpointConfig(Section):
 
     every_minutes: float = Field(default=10.0, gt=0)
     """Longest time between two checkpoints; there is one at the end of each epoch as well."""
+    every_steps: int | None = Field(default=None, ge=1)
+    """One after so many steps, too."""
     keep: int = Field(default=2, ge=1)
     """Checkpoints kept: the newest, and the best by validation among them."""
 
@@ -67,37 +119,60 @@ class TrainingConfig(Section):
     """Passes through the training period. Give this or max_steps; default 10 epochs."""
     max_steps: int | None = Field(default=None, ge=1)
     """Optimiser steps."""
+    accumulate: int = Field(default=1, ge=1)
+    """Pieces in which a worker computes its part of a batch, one after another: less memory, the same gradient."""
     optimizer: Optimizer = Optimizer()
-    """AdamW."""
+    """AdamW or Muon."""
     schedule: Schedule = Schedule()
     """Learning rate by step."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the network's arithmetic; `auto`: bfloat16 autocast on a GPU, float32 on a CPU."""
+    compile: bool = False
+    """Compile the network with torch.compile: slow to begin with, faster afterwards."""
     ema: float | None = Field(default=0.999, gt=0, lt=1)
     """Decay of the exponential moving average of the weights, which is validated and packaged; null for none."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest gradient norm; null for none."""
     curriculum: list[Stage] = Field(default=[Stage(epoch=0, steps=1)], min_length=1)
     """Length of the rollout by epoch."""
+    rollout: Rollout = Rollout()
+    """What counts in it, and what is differentiated."""
+    guard: Guard = Guard()
+    """Against steps that are not finite, and spikes."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Saving."""
     validation: ValidationConfig = ValidationConfig()
     """Scoring while it trains."""
     max_failures: int = Field(default=3, ge=0)
     """How often training resumes by itself after a worker has died."""
+    walltime: str | None = None
+    """Time after which training saves itself and ends with exit code 75, to be gone on with: `11h30m`, counted from the start of the command."""
 
     @model_validator(mode="after")
     def _ends_once_and_starts_at_zero(self) -> Self:
         if self.max_epochs is not None and self.max_steps is not None:
             raise ValueError("has both max_epochs and max_steps: give one")
+        if self.walltime is not None:
+            self.walltime_seconds  # noqa: B018  raises where it can't be read
         starts = [stage.epoch for stage in self.curriculum]
         if starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError(f"curriculum stages begin at epochs {starts}: the first must be 0, and they must ascend")
         return self
 
-    def rollout_steps(self, epoch: int) -> int:
-        """Steps of the windows of that epoch."""
-        return [stage.steps for stage in self.curriculum if stage.epoch <= epoch][-1]
+    @property
+    def walltime_seconds(self) -> float | None:
+        """Seconds of `walltime`."""
+        if self.walltime is None:
+            return None
+        parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", self.walltime)
+        if not parts or not any(parts.groups()):
+            raise ValueError(f"walltime is '{self.walltime}': write it as 11h30m, 45m or 1d2h")
+        days, hours, minutes, seconds = (int(n or 0) for n in parts.groups())
+        return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+    def stage(self, epoch: int) -> Stage:
+        """Of the curriculum, in that epoch."""
+        return [stage for stage in self.curriculum if stage.epoch <= epoch][-1]
 
 
 class Resources(Section):

@@ -85,9 +85,10 @@ def train_worker(job: Job) -> None:
     else:
         loader = _loader(job, plan, workers, start, total)
         for window in loader:
-            report = trainer.update(window.to(workers.device))
-            log.step(trainer, report, loader.statistics.metrics())
-            epoch, step = plan.locate(trainer.step - 1)
+            epoch, step = plan.locate(trainer.step)
+            window = window.to(workers.device)
+            report = trainer.update(window, training.stage(epoch))
+            log.step(trainer, report, loader.statistics.metrics(), window)
             if step + 1 == plan.steps(epoch) or trainer.step == total:
                 _end_epoch(job, trainer, epoch, log)
             elif workers.any(log.minutes_since_checkpoint > training.checkpoint.every_minutes):
@@ -190,7 +191,7 @@ def _checkpoint(job: Job, trainer: Trainer, epoch: int, scores: Scores | None, l
     if trainer.workers.rank == 0:
         folder = write_checkpoint(trainer)
         with trainer.averaged() as stepper:
-            summary = {"steps": trainer.step, "epochs": epoch + 1, "skipped_steps": trainer.skipped} | (
+            summary = {"steps": trainer.step, "epochs": epoch + 1, "skipped_steps": trainer.guard.left_out} | (
                 scores.metrics() if scores else {}
             )
             save_package(stepper, folder / PACKAGE, summary=summary, lineage=job.lineage)
@@ -234,7 +235,7 @@ class _Log:
             "train/gradient_norm": report.gradient_norm,
             "train/learning_rate": report.learning_rate,
             "train/windows_per_second": rate,
-            "train/skipped_steps": float(trainer.skipped),
+            "train/skipped_steps": float(trainer.guard.left_out),
         }
         self.spool.log(metrics | reading, step=trainer.step)
         epoch, _ = self.plan.locate(trainer.step - 1)

@@ -1,95 +1,49 @@
-"""What an optimiser step is: a rollout's loss, its gradient over all workers, a clipped and scheduled step, an average of the weights."""
+"""What an optimiser step is: a rollout's loss, its gradient over all workers, a guarded, clipped and scheduled step, an average of the weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from credit_ray.config.training import Schedule, TrainingConfig
-from credit_ray.errors import TrainingError
+from credit_ray.config.training import Stage, TrainingConfig
 from credit_ray.losses.pointwise import Loss
 from credit_ray.state import Window
 from credit_ray.stepper import Stepper
 from credit_ray.times import format_times
+from credit_ray.training.ema import Ema
+from credit_ray.training.guard import DivergedError, StepGuard
+from credit_ray.training.optimizer import Optimizers
 from credit_ray.training.parallel import Workers
-
-MOST_SKIPPED = 20
-"""So many steps in a row without a finite gradient end the training."""
-
-
-def rollout_loss(stepper: Stepper, window: Window, loss: Loss) -> Tensor:
-    """Mean over windows and rollout steps, differentiable through the whole rollout.
-
-    Outputs and truth are compared after the constraints, in units of the output's σ.
-    """
-    normalizer, total = stepper.normalizer, window.fields.new_zeros(())
-    state = stepper.start(window.initial())
-    for k, result in enumerate(stepper.rollout(state, (window.forcing(k) for k in range(window.steps)))):
-        prediction = normalizer.normalized_outputs(result.outputs)
-        target = normalizer.normalized_outputs(window.target(k))
-        total = total + loss(prediction[:, None], target, k + 1).mean()
-    return total / window.steps
-
-
-def learning_rate(schedule: Schedule, step: int, total: int) -> float:
-    """Relative to the peak: linear from 0 over the warm-up, then half a cosine to `final` at the last step."""
-    warmup = max(round(schedule.warmup * total), 1)
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = min((step - warmup) / max(total - warmup, 1), 1.0)
-    return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-class Ema:
-    """Exponential moving average of the weights, on their device, in float32.
-
-    The decay grows as (1 + n)/(10 + n) up to its limit, so that the random start is soon forgotten. Its shadow is not a module: it is swapped
-    into the network to be validated and packaged.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay, self.updates = decay, 0
-        self._weights = list(network.parameters())
-        self.shadow = [p.detach().clone().float() for p in self._weights]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Move towards the weights as they are now."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.shadow, [p.detach().float() for p in self._weights], 1 - decay)
-
-    @contextmanager
-    def swapped_in(self) -> Iterator[None]:
-        """The network has the averaged weights inside this block."""
-        self._exchange()
-        try:
-            yield
-        finally:
-            self._exchange()
-
-    @torch.no_grad()
-    def _exchange(self) -> None:
-        for weight, shadow in zip(self._weights, self.shadow, strict=True):
-            kept = weight.detach().clone()
-            weight.copy_(shadow)
-            shadow.copy_(kept)
+from credit_ray.training.rollout import rollout_length, rollout_loss
+from credit_ray.training.schedule import Plateau, learning_rate
+from credit_ray.training.timing import StepTimer
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """One optimiser step, for the log."""
+    """One optimiser step, for the log.
+
+    Parameters
+    ----------
+    loss, gradient_norm, learning_rate : float
+        Over all workers; the norm is that before clipping.
+    skipped : bool
+        Left out by the guard.
+    rollout_steps : int
+        Steps that were rolled out.
+    """
 
     loss: float
     gradient_norm: float
     learning_rate: float
     skipped: bool
+    rollout_steps: int = 1
 
 
 class Trainer:
@@ -100,13 +54,13 @@ class Trainer:
     stepper : Stepper
         On its device.
     loss : Loss
-        Of normalised outputs.
+        Of normalised outputs; one that is a module may have parameters of its own, which are learnt and saved as well.
     config : TrainingConfig
-        Optimiser, schedule, clipping, averaging, precision.
+        Optimiser, schedule, rollout, clipping, averaging, precision.
     total_steps : int
         Where the schedule ends.
     seed : int
-        Of dropout.
+        Of dropout, noise and rollout lengths.
     workers : Workers
         Whom to sum with.
     """
@@ -116,66 +70,116 @@ class Trainer:
     ) -> None:
         self.stepper, self.loss, self.config = stepper, loss, config
         self.total_steps, self.seed, self.workers = total_steps, seed, workers
-        self.parameters = [p for p in stepper.network.parameters() if p.requires_grad]
-        # Decay pulls kernels and matrices towards zero; biases, gains and tables of scalars have a scale of their own.
-        decayed = [p for p in self.parameters if p.ndim > 1]
-        kept = [p for p in self.parameters if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": config.optimizer.weight_decay},
-            {"params": kept, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.optimizer.lr, betas=config.optimizer.betas, fused=True)
+        learnt = list(loss.parameters()) if isinstance(loss, nn.Module) else []
+        self.parameters = [p for p in stepper.network.parameters() if p.requires_grad] + learnt
+        self.optimizer = Optimizers(stepper.network, learnt, config.optimizer)
         self.ema = Ema(stepper.network, config.ema) if config.ema is not None else None
         self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and workers.device.type == "cuda")
-        self.step, self.skipped, self.skipped_in_a_row = 0, 0, 0
+        self.guard, self.plateau, self.timer = StepGuard(config.guard), Plateau(), StepTimer(workers.device)
+        self.step = 0
+        if config.compile:
+            stepper.network.compile()
 
-    def update(self, window: Window) -> StepReport:
+    def update(self, window: Window, stage: Stage | None = None) -> StepReport:
         """One optimiser step on one global batch, of which `window` is this worker's part.
+
+        Parameters
+        ----------
+        stage : Stage, optional
+            Of the curriculum; default: as many steps as the window has.
 
         Raises
         ------
-        TrainingError
-            After twenty steps in a row whose gradient is not finite; names the times.
+        DivergedError
+            After too many steps in a row that had to be left out; names the times, and the channels that are not finite.
         """
         self.stepper.train()
+        self.timer.begin()
         torch.manual_seed(
             (self.seed << 32) + self.step * self.workers.world + self.workers.rank
         )  # so that resuming repeats dropout exactly
-        rate = self.config.optimizer.lr * learning_rate(self.config.schedule, self.step, self.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        share = torch.zeros((), device=self.workers.device)
-        if len(window):
-            with torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.bfloat16):
-                share = rollout_loss(self.stepper, window, self.loss) * window.share
-            share.backward()
-        self.workers.sum_gradients(self.parameters)
-        loss = float(self.workers.sum_(share.detach().clone()))
-        norm = float(
-            torch.nn.utils.clip_grad_norm_(
-                self.parameters, self.config.clip if self.config.clip is not None else math.inf
-            )
+        rate = self.config.optimizer.lr * learning_rate(
+            self.config.schedule, self.step, self.total_steps, falls=self.plateau.falls
         )
-        finite = math.isfinite(loss) and math.isfinite(norm)
-        if finite:
-            self.optimizer.step()
-            if self.ema:
-                self.ema.update()
-            self.skipped_in_a_row = 0
-        else:
-            self._skip(window)
+        self.optimizer.set_rate(rate)
+        self.optimizer.zero_grad()
+        steps = rollout_length(stage, self.seed, self.step) if stage else window.steps
+        loss = self._differentiate(window, steps)
+        with self.timer.part("communication"):
+            self.workers.sum_gradients(self.parameters)
+            total = float(self.workers.sum_(loss))
+        with self.timer.part("optimizer"):
+            limit = self.config.clip if self.config.clip is not None else math.inf
+            norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
+            taken = self.guard.takes(total, norm, stage.steps if stage else steps)
+            if taken:
+                self.optimizer.step()
+                if self.ema:
+                    self.ema.update()
+        if self.guard.exhausted:
+            raise DivergedError(self._what_went_wrong(window))
         self.step += 1
-        return StepReport(loss, norm, rate, not finite)
+        return StepReport(total, norm, rate, not taken, steps)
 
-    def _skip(self, window: Window) -> None:
-        self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1
-        if self.skipped_in_a_row >= MOST_SKIPPED:
-            first = window.times[:, 0].tolist() if len(window) else []
-            raise TrainingError(
-                f"At step {self.step} the loss or its gradient is not finite, as in the {MOST_SKIPPED - 1} steps before; the batch begins at "
-                f"{format_times(first, window.spec.calendar)}. Lower training.optimizer.lr, or look for bad values: credit-ray data statistics."
-            )
+    def _differentiate(self, window: Window, steps: int) -> torch.Tensor:
+        """Gradients of this worker's share, piece by piece; gives the share of the loss."""
+        loss = torch.zeros((), device=self.workers.device)
+        for piece in _pieces(window, self.config.accumulate):
+            with (
+                self.timer.part("forward"),
+                torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.bfloat16),
+            ):
+                share = rollout_loss(self.stepper, piece, self.loss, self.config.rollout, steps) * piece.share
+            with self.timer.part("backward"):
+                share.backward()
+            loss += share.detach()
+        return loss
+
+    @torch.no_grad()
+    def losses_by_variable(self, window: Window) -> dict[str, float]:
+        """The first step's loss of each variable by itself, over all workers; not of those without weight."""
+        spec = self.stepper.spec
+        sums = torch.zeros(len(spec.outputs), device=self.workers.device)
+        for piece in _pieces(window, self.config.accumulate):
+            with torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.bfloat16):
+                result = self.stepper.step(self.stepper.start(piece.initial()), piece.forcing(0))
+            scaled = self.stepper.normalizer.normalized_outputs
+            by_channel = self.loss.per_channel(scaled(result.outputs)[:, None], scaled(piece.target(0)), 1)
+            sums += by_channel.mean(0) * piece.share
+        values = self.workers.sum_(sums).tolist()
+        found: dict[str, list[float]] = {}
+        for channel, value in zip(spec.outputs, values, strict=True):
+            if math.isfinite(value):
+                found.setdefault(channel.variable, []).append(value)
+        return {name: sum(values) / len(values) for name, values in found.items()}
+
+    def validated(self, score: float) -> None:
+        """A new validation score: a schedule that waits for a plateau looks at it."""
+        self.plateau.observe(score, self.config.schedule.patience)
+
+    def _what_went_wrong(self, window: Window) -> str:
+        times = (
+            format_times(window.times[:, 0].tolist(), window.spec.calendar) if len(window) else "other workers' times"
+        )
+        return (
+            f"At step {self.step}, as in the {self.guard.in_a_row - 1} before, the loss or its gradient is not finite or a spike; the batch begins at "
+            f"{times}{self._not_finite(window)}. Lower training.optimizer.lr, or look for bad values: credit-ray data statistics."
+        )
+
+    @torch.no_grad()
+    def _not_finite(self, window: Window) -> str:
+        if not len(window):
+            return ""
+        outputs = self.stepper.step(self.stepper.start(window.initial()), window.forcing(0)).outputs
+        places = {"data": window.fields[:, :, : outputs.shape[1]], "forecast": outputs[:, None]}
+        mask = self.stepper.normalizer.output_mask
+        words = []
+        for what, fields in places.items():
+            bad = ~torch.isfinite(fields) & (True if mask is None else mask)
+            names = [window.spec.outputs[int(i)].name for i in bad.transpose(0, 2).flatten(1).any(1).nonzero()]
+            if names:
+                words.append(f"in the {what}, {', '.join(names[:8])}{' …' * (len(names) > 8)}")
+        return f"; not finite are: {'; '.join(words)}" if words else ""
 
     @contextmanager
     def averaged(self) -> Iterator[Stepper]:
@@ -192,18 +196,33 @@ class Trainer:
         """Tensors and plain values, from which training goes on exactly."""
         return {
             "step": self.step,
-            "skipped": self.skipped,
             "network": self.stepper.network.state_dict(),
+            "loss": self.loss.state_dict() if isinstance(self.loss, nn.Module) else None,
             "optimizer": self.optimizer.state_dict(),
             "ema": {"shadow": self.ema.shadow, "updates": self.ema.updates} if self.ema else None,
+            "guard": self.guard.state(),
+            "plateau": vars(self.plateau),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.step, self.skipped = state["step"], state["skipped"]
+        self.step = state["step"]
         self.stepper.network.load_state_dict(state["network"])
+        if isinstance(self.loss, nn.Module):
+            self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.guard.restore(state["guard"])
+        self.plateau = Plateau(**state["plateau"])
         if self.ema and state["ema"]:
             self.ema.updates = state["ema"]["updates"]
             for mine, theirs in zip(self.ema.shadow, state["ema"]["shadow"], strict=True):
                 mine.copy_(theirs)
+
+
+def _pieces(window: Window, count: int) -> Iterator[Window]:
+    """About equal parts of a window, each with its share of the global batch; none where it is empty."""
+    size = max(-(-len(window) // count), 1)
+    for begin in range(0, len(window), size):
+        part = slice(begin, begin + size)
+        times = window.times[part]
+        yield replace(window, fields=window.fields[part], times=times, share=window.share * len(times) / len(window))

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from credit_ray.config.training import Schedule, TrainingConfig
+from credit_ray.config.training import TrainingConfig
 from credit_ray.errors import TrainingError
 from credit_ray.losses.arguments import PointwiseArguments
 from credit_ray.losses.pointwise import MeanSquaredError
 from credit_ray.state import StateSpec, Window
 from credit_ray.stepper import Stepper
+from credit_ray.training.ema import Ema
 from credit_ray.training.parallel import Workers
-from credit_ray.training.trainer import MOST_SKIPPED, Ema, Trainer, learning_rate, rollout_loss
+from credit_ray.training.rollout import rollout_loss
+from credit_ray.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
 MakeWindows = Callable[..., Iterator[Window]]
@@ -48,15 +49,6 @@ def windows(spec: StateSpec) -> MakeWindows:
 
 def weights_of(trainer: Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.stepper.parameters()])
-
-
-def test_the_learning_rate_rises_linearly_then_falls_to_its_end() -> None:
-    schedule = Schedule(warmup=0.1, final=0.2)
-    rates = [learning_rate(schedule, step, 100) for step in range(101)]
-    assert rates[:10] == pytest.approx([(k + 1) / 10 for k in range(10)])
-    assert max(rates) == rates[10] == 1.0
-    assert all(a >= b for a, b in pairwise(rates[10:]))
-    assert rates[100] == pytest.approx(0.2)
 
 
 def test_training_goes_on_after_a_checkpoint_as_if_it_had_not_stopped(
@@ -128,7 +120,7 @@ def test_a_step_without_a_finite_gradient_changes_nothing(make_trainer: MakeTrai
     window.fields[0, 0, 0, 3, 3] = math.nan
     report = trainer.update(window)
     assert report.skipped
-    assert trainer.skipped == 1
+    assert trainer.guard.left_out == 1
     assert torch.equal(weights_of(trainer), before)
 
 
@@ -136,12 +128,12 @@ def test_many_such_steps_in_a_row_end_the_training_and_name_the_times(
     make_trainer: MakeTrainer, windows: MakeWindows
 ) -> None:
     trainer = make_trainer()
-    *others, last = windows(MOST_SKIPPED)
+    *others, last = windows(trainer.config.guard.patience)
     for window in others:
         window.fields.fill_(math.nan)
         assert trainer.update(window).skipped
     last.fields.fill_(math.nan)
-    with pytest.raises(TrainingError, match=r"not finite.*1970-01-01"):
+    with pytest.raises(TrainingError, match=r"not finite.*1970-01-01.*data, u, t"):
         trainer.update(last)
 
 
