@@ -1,18 +1,23 @@
 """Names in a config → classes, found only when they are used.
 
 A registry holds, for each name, where its class is (`"module:Class"`) and where the data class of its arguments is.
-Arguments live in modules that import no torch, so that a config can be checked in milliseconds. Names come from three
+Arguments live in modules that import no torch, so that a config can be checked in milliseconds. Names come from four
 places: the tables below, the decorator (`@networks.register("mine", arguments=MyArguments)`) in a module of the user's,
-and entry points of installed packages (group `credit_ray.networks` and so on), which point at the class itself.
+entry points of installed packages (group `credit_ray.networks` and so on), which point at the class itself, and paths
+(`mine.py:Mine`, or `package.module:Mine`) to a class that the decorator registers.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeGuard, TypeVar
 
 from credit_ray.errors import ConfigError, did_you_mean
 
@@ -44,10 +49,7 @@ class Registry:
         self._entries = dict(builtin)
 
     def register(self, name: str, *, arguments: type) -> Callable[[C], C]:
-        """Class decorator: make a class available in configs under `name`.
-
-        The class is built as `Class(arguments, ...)`; it keeps its name as `registered_name`, by which a package finds it again.
-        """
+        """Class decorator: make a class, which is built as `Class(arguments, ...)`, available in configs under `name`."""
 
         def add(cls: C) -> C:
             self._entries[name] = Entry(cls, arguments)
@@ -74,12 +76,58 @@ class Registry:
         return _load(self._entry(name).arguments)
 
     def _entry(self, name: str) -> Entry:
+        if name not in self._entries and ":" in name:
+            self._entries[name] = self._by_path(name)
         if name not in self._entries:
             for point in entry_points(group=self.group, name=name):
                 point.load()  # its module registers itself with the decorator
         if name not in self._entries:
             raise ConfigError(f"There is no {self.kind} '{name}'.{did_you_mean(name, self.names())}")
         return self._entries[name]
+
+    def _by_path(self, name: str) -> Entry:
+        """The entry of a class that is named by where it is."""
+        where, _, attribute = name.rpartition(":")
+        module = _imported(where, f"the {self.kind} '{name}'")
+        cls = getattr(module, attribute, None)
+        for entry in self._entries.values():
+            if cls is not None and entry.target is cls:
+                return entry
+        mine = [entry.target.__name__ for entry in self._entries.values() if _of(entry.target, module)]
+        near = (
+            f" It registers {', '.join(mine)}."
+            if mine
+            else f' Decorate the class with @{self.group.split(".")[1]}.register("…", arguments=…).'
+        )
+        raise ConfigError(f"{where} registers no {self.kind} class '{attribute}'.{near}")
+
+
+def _of(target: str | type, module: ModuleType) -> TypeGuard[type]:
+    return not isinstance(target, str) and target.__module__ == module.__name__
+
+
+def _imported(where: str, wanted: str) -> ModuleType:
+    """The module of that name, or in that file; a file is run once."""
+    if not where.endswith(".py"):
+        try:
+            return import_module(where)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"{wanted}: {error}. Give the path of its file, such as mine.py:Mine, or install it."
+            ) from error
+    file = Path(where).resolve()
+    name = f"_by_path{file.with_suffix('').as_posix().replace('.', '_').replace('/', '_')}"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, file)
+        if not file.is_file() or spec is None or spec.loader is None:
+            raise ConfigError(f"{wanted}: there is no file {file}.")
+        sys.modules[name] = module = module_from_spec(spec)  # before it runs: data classes look themselves up
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
 
 
 def _load(where: str | type) -> Any:
@@ -102,6 +150,8 @@ networks = Registry(
         unet=("unet", "UNet"),
         wxformer=("wxformer", "WXFormer"),
         linear=("linear", "Linear"),
+        persistence=("baselines", "Persistence"),
+        climatology=("baselines", "Climatology"),
     ),
 )
 

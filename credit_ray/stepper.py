@@ -189,6 +189,8 @@ class Stepper(nn.Module):
 def network_shape(spec: StateSpec, normalizer: Normalizer) -> NetworkShape:
     """What the network may know of the data."""
     sign, offset = normalizer.pole_reflection()
+    prognostic, mask = len(spec.prognostic), normalizer.output_mask
+    scale = normalizer.output_std[:prognostic] / normalizer.input_std[:prognostic]
     return NetworkShape(
         history=spec.history,
         in_channels=len(spec.inputs),
@@ -199,6 +201,11 @@ def network_shape(spec: StateSpec, normalizer: Normalizer) -> NetworkShape:
         pole_points=spec.grid.pole_points,
         pole_sign=sign,
         pole_offset=offset,
+        latitude=tuple(spec.grid.latitude.tolist()),
+        longitude=tuple(spec.grid.longitude.tolist()),
+        prognostic=prognostic,
+        change=tuple(scale.tolist()) if normalizer.residual else (),
+        mask=None if mask is None else mask.cpu().numpy(),
     )
 
 

@@ -4,9 +4,17 @@ Single values are checked when they are given (`ValueError`, which the config's 
 line); what depends on the data, by `check`.
 """
 
+from credit_ray.models.arguments.baselines import ClimatologyArguments, PersistenceArguments
 from credit_ray.models.arguments.linear import LinearArguments
 from credit_ray.models.arguments.shape import NetworkShape
 from credit_ray.models.arguments.unet import UNetArguments
 from credit_ray.models.arguments.wxformer import WXFormerArguments
 
-__all__ = ["LinearArguments", "NetworkShape", "UNetArguments", "WXFormerArguments"]
+__all__ = [
+    "ClimatologyArguments",
+    "LinearArguments",
+    "NetworkShape",
+    "PersistenceArguments",
+    "UNetArguments",
+    "WXFormerArguments",
+]

@@ -38,6 +38,10 @@ class LinearArguments:
         """Coefficients of one output (on one row)."""
         return shape.history * shape.in_channels * self.stencil**2 + 1
 
+    def equivariant_roll(self, shape: NetworkShape) -> int | None:
+        """By any number of columns: coefficients are the same along a row."""
+        return 1 if shape.periodic else None
+
     def check(self, shape: NetworkShape) -> None:
         """Raise ConfigError where the normal equations would not fit in memory."""
         rows = rectangle("linear", shape)[0]

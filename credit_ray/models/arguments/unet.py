@@ -61,3 +61,8 @@ class UNetArguments:
             raise ConfigError(
                 f"model.multipliers: {levels} levels of a grid of {rows}×{shape.grid[1]} end at less than a kernel of {self.kernel}: {fit}."
             )
+
+    def equivariant_roll(self, shape: NetworkShape) -> int | None:
+        """By whole cells of the coarsest level, where all levels divide the columns."""
+        coarsest = 2 ** (len(self.blocks) - 1)
+        return coarsest if shape.periodic and shape.grid[1] % coarsest == 0 else None

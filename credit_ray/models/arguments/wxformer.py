@@ -87,6 +87,12 @@ class WXFormerArguments:
         """Cells beyond the padded map that the layers that read the input see."""
         return max(1, (max(self.kernels[0]) - self.strides[0]) // 2)
 
+    def equivariant_roll(self, shape: NetworkShape) -> int | None:
+        """By whole tiles of the coarsest stage, where no columns are added."""
+        if not shape.periodic or any(self.padding(shape)[2:]):
+            return None
+        return prod(self.strides) * self.local_window
+
     def check(self, shape: NetworkShape) -> None:
         """Raise ConfigError where a margin would have to be wider than the globe, at any stage."""
         rows, columns = rectangle("wxformer", shape)
