@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -17,9 +18,16 @@ class SourceConfig(Section):
     """One store and what is taken from it."""
 
     store: str
-    """URL or path of a Zarr store, a NetCDF file or a glob of them; `derived` for forcings that are computed from time and place."""
+    """URL or path of a Zarr store or a NetCDF file; a glob or a strftime template (`era5_%Y.zarr`) for a series of them that continues in
+    time; `derived` for forcings that are computed from time and place."""
     storage_options: dict[str, Any] = Field(default_factory=dict, repr=False)
     """Options of the file system (fsspec's names). Never logged."""
+    engine: Literal["auto", "obstore", "fsspec"] = "auto"
+    """Who makes the requests to a store behind a URL. `auto`: obstore where it can, else fsspec; the log says which, and why."""
+    retry_seconds: float = Field(default=120.0, ge=0)
+    """How long a request that fails for a passing reason (429, 5xx, silence) is made again."""
+    request_seconds: float = Field(default=60.0, gt=0)
+    """How long one request may take."""
     levels: list[float] | dict[str, list[float]] | None = None
     """Levels of the variables that have some: one list for all, or by variable. Default: all that the store has."""
     vertical: Literal["pressure", "model", "sigma", "depth"] | None = None
@@ -48,6 +56,19 @@ class SourceConfig(Section):
     def variables(self) -> list[str]:
         """All variables, in the order of their roles."""
         return [*self.prognostic, *self.diagnostic, *self.forcing, *self.static]
+
+    @field_validator("store")
+    @classmethod
+    def _holds_no_credentials(cls, store: str) -> str:
+        if re.match(r"\w+://[^/@]*@", store):
+            raise ValueError(
+                "has credentials in its URL, which is logged: give them in storage_options, or in the environment"
+            )
+        if re.match(r"https?://[^?]*\?[^?]*=", store):
+            raise ValueError(
+                "has a query, perhaps a signature, in its URL, which is logged: give a token in storage_options: {headers: …}"
+            )
+        return store
 
     @model_validator(mode="after")
     def _each_variable_has_one_role(self) -> Self:

@@ -1,6 +1,7 @@
 """From stores to windows: `open_dataset` joins sources, `plan` decides what is read and in which order, `ingest` reads it.
 
-store.py       a URL → arrays as they are: zarr_store.py, netcdf_store.py, and what they share in arrays.py
+store.py       a URL → arrays as they are: zarr_store.py, netcdf_store.py, series_store.py, and what they share in arrays.py;
+               transport.py says who makes the requests, patience.py for how long, access.py what may be said of it
 source.py      one store through the vocabulary; axes.py finds its coordinates, locate.py its variables, units.py their scale
 derived.py     forcings that are computed from time and place
 dataset.py     sources joined on their common times, by join.py

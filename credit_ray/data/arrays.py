@@ -40,6 +40,8 @@ class Store(Protocol):
 
     url: str
     format: str
+    remote: bool
+    """Whether a read waits for a network rather than for a disk."""
 
     def arrays(self) -> Mapping[str, ArrayInfo]:
         """All arrays, coordinates included."""
@@ -91,8 +93,3 @@ def files_fingerprint(*paths: str) -> str:
                 status = os.stat(path)
                 digest.update(f"{os.path.relpath(path, root)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-def first_line(error: BaseException) -> str:
-    """Class and first line of an error of a library, for a message of ours."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no details'}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from credit_ray.data.access import Access
 from credit_ray.data.arrays import ArrayInfo
 from credit_ray.data.axes import Axes
 from credit_ray.data.locate import kind_of
@@ -153,7 +154,7 @@ def describe_store(url: str, storage_options: Mapping[str, Any] | None = None) -
     DataError
         Where there is no store; what is only odd about one is among its `problems`.
     """
-    axes = Axes(open_store(url, storage_options))
+    axes = Axes(open_store(url, Access(options=storage_options or {})))
     kinds = {name: [axes.kind(dim) for dim in info.dims] for name, info in axes.arrays.items()}
     fields = [name for name, kind in kinds.items() if {"latitude", "longitude"} <= set(kind)]
     problems = (

@@ -34,6 +34,32 @@ class Located:
     missing: tuple[float, ...]
     static: bool
     chunks: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def refuse_changed(self, info: ArrayInfo | None, store: str) -> None:
+        """Refuse an array that is not the one which was resolved; it may have more times than then.
+
+        Raises
+        ------
+        DataError
+            Naming the store and both shapes.
+        """
+        if info is not None and len(info.shape) == len(self.shape) and info.chunks == self.chunks:
+            sizes = zip(self.kinds, info.shape, self.shape, strict=True)
+            if all(now >= then if kind == "time" else now == then for kind, now, then in sizes):
+                return
+        found = "is gone" if info is None else f"now has shape {info.shape} in chunks of {info.chunks}"
+        raise DataError(
+            f"{store}: '{self.array}' had shape {self.shape} in chunks of {self.chunks}, and {found}: the store was written to while it "
+            f"was being read. Start again once it is complete."
+        )
+
+    def within(self, positions: NDArray[np.intp], region: tuple[slice, ...] | None) -> NDArray[np.bool_]:
+        """Which of the positions in time lie in a region of the array; all where it is not known."""
+        if region is None:
+            return np.ones(len(positions), bool)
+        times = region[self.kinds.index("time")]
+        return (times.start <= positions) & (positions < times.stop)
 
     def index(self, positions: NDArray[np.intp] | None) -> tuple[Any, ...]:
         """What to read of the array, one entry for each of its dimensions."""
@@ -104,6 +130,7 @@ def locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceCon
         missing=_missing_marks(info.attributes),
         static=role == "static",
         chunks=info.chunks,
+        shape=info.shape,
     )
 
 

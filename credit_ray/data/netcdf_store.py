@@ -1,147 +1,129 @@
-"""NetCDF files: one, or a series of them that continue each other in time."""
+"""NetCDF files, on disk or behind a URL."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
 from collections.abc import Mapping
-from glob import glob
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from credit_ray.data.arrays import ArrayInfo, Index, by_slices, files_fingerprint, first_line
+from credit_ray.data.access import Access
+from credit_ray.data.arrays import ArrayInfo, Index, by_slices, files_fingerprint
+from credit_ray.data.patience import Patience, StoreFailure
+from credit_ray.data.transport import is_remote
 from credit_ray.errors import DataError
-from credit_ray.times import decode_times
+
+log = logging.getLogger(__name__)
+
+_BLOCK_BYTES = 4 * 1024**2  # of a remote file, read at a time: HDF5 asks for many small neighbours
 
 
 class NetCDFStore:
-    """One NetCDF file, or several that continue each other in time.
+    """One NetCDF file.
 
-    Files of a series often count time from their own first day, and pack their fields with their own scale; where they differ, values are
-    brought into one form here, and the attributes say which.
+    Parameters
+    ----------
+    url : str
+        Path, or a URL that fsspec knows; remote ones have to be NetCDF-4.
+    access : Access, optional
+        Options and patience for a URL.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        paths = sorted(glob(url, recursive=True)) if any(c in url for c in "*?[") else [url]
-        if not paths:
-            raise DataError(f"No file matches {url}.")
-        self._paths, self._files = paths, [_open_netcdf(path) for path in paths]
-        self.format = "NetCDF" + (f", {len(paths)} files" if len(paths) > 1 else "")
-        self._record = _record_dimension(self._files[0]) if len(paths) > 1 else None
-        if len(paths) > 1:
-            self._in_order_of_time()
-        self._ends = np.cumsum([file.sizes.get(self._record, 0) for file in self._files])
-        self._decoded: set[str] = set()  # variables whose encoding differs among the files
-        self._info = {str(name): self._array_info(str(name)) for name in self._files[0].variables}
+    def __init__(self, url: str, access: Access | None = None) -> None:
+        self.url, self.access = url, access or Access()
+        self.format, self.remote = "NetCDF", is_remote(url)
+        if self.remote and self.access.engine == "obstore":
+            raise DataError(f"{url}: NetCDF is read by fsspec only. Leave out 'engine: obstore'.")
+        self._file = self._open()
+        self._info = {str(name): _array_info(variable) for name, variable in self._file.variables.items()}
 
-    def _in_order_of_time(self) -> None:
-        if self._record is None:
-            raise DataError(
-                f"{self.url} matches {len(self._paths)} files, but {self._paths[0]} has no time dimension along which they could continue."
-            )
-        for path, file in zip(self._paths, self._files, strict=True):
-            if self._record not in file.variables or not file.sizes.get(self._record):
-                raise DataError(f"{path} has no times along '{self._record}', unlike {self._paths[0]}.")
-        first = [_decode(f.variables[self._record][:1].values, f.variables[self._record].attrs)[0] for f in self._files]
-        order = np.argsort(first, kind="stable").tolist()
-        self._paths, self._files = [self._paths[i] for i in order], [self._files[i] for i in order]
+    def _open(self) -> Any:
+        import xarray
 
-    def _continues(self, name: str) -> bool:
-        return self._record is not None and self._files[0].variables[name].dims[:1] == (self._record,)
-
-    def _array_info(self, name: str) -> ArrayInfo:
-        variable = self._files[0].variables[name]
-        shape, attributes = list(variable.shape), dict(variable.attrs)
-        if self._continues(name):
-            for path, file in zip(self._paths[1:], self._files[1:], strict=True):
-                if name not in file.variables:
-                    raise DataError(f"{path} lacks the variable '{name}', which {self._paths[0]} has.")
-                other = file.variables[name]
-                if other.dims != variable.dims or other.shape[1:] != variable.shape[1:]:
-                    raise DataError(
-                        f"{path} has '{name}' with shape {other.shape}; {self._paths[0]} has {variable.shape}."
-                    )
-                if "since" not in str(attributes.get("units")) and other.attrs.get("units") != variable.attrs.get(
-                    "units"
-                ):
-                    raise DataError(
-                        f"{path} has '{name}' in '{other.attrs.get('units')}'; {self._paths[0]} has it in '{variable.attrs.get('units')}'."
-                    )
-                if any(str(other.attrs.get(key)) != str(variable.attrs.get(key)) for key in _ENCODING):
-                    self._decoded.add(name)
-                shape[0] += other.shape[0]
-            if name in self._decoded:
-                attributes = {k: v for k, v in attributes.items() if k not in _ENCODING} | {
-                    "units": _decoded_units(attributes)
-                }
-        chunks = variable.encoding.get("chunksizes") or variable.shape
-        return ArrayInfo(
-            tuple(map(str, variable.dims)), tuple(shape), tuple(chunks), attributes, variable.dtype.itemsize
-        )
+        try:
+            file = _remote_file(self.url, self.access) if self.remote else self.url
+            engine = "h5netcdf" if self.remote else None
+            return xarray.open_dataset(file, engine=engine, decode_cf=False, cache=False)
+        except StoreFailure as failure:
+            raise DataError(f"{self.url} can't be read ({failure.why}). {failure.hint}") from failure
+        except ImportError as error:
+            raise DataError(f"{self.url} needs a package that is not installed ({error}).") from None
+        except FileNotFoundError:
+            raise DataError(f"There is no {self.url}.") from None
+        except Exception as error:  # the engines raise anything on a broken file
+            raise DataError(f"{self.url} can't be read as NetCDF: {self.access.said(error)}") from error
 
     def arrays(self) -> Mapping[str, ArrayInfo]:
         return self._info
 
     def read(self, name: str, index: Index) -> NDArray[Any]:
-        return by_slices(lambda slices: self._read(name, slices), index, self._info[name].chunks)
-
-    def _read(self, name: str, slices: tuple[slice, ...]) -> NDArray[Any]:
-        if not self._continues(name):
-            return np.asarray(self._files[0].variables[name][slices].values)
-        start, stop, _ = slices[0].indices(self._info[name].shape[0])
-        parts: list[NDArray[Any]] = []
-        for file, end in zip(self._files, self._ends.tolist(), strict=True):
-            variable = file.variables[name]
-            begin = end - variable.shape[0]
-            a, b = max(start - begin, 0), min(stop, end) - begin
-            if a < b or (start == stop and not parts):
-                raw = np.asarray(variable[(slice(a, max(a, b)), *slices[1:])].values)
-                parts.append(_decode(raw, variable.attrs) if name in self._decoded else raw)
-        return np.concatenate(parts)
+        variable = self._file.variables[name]
+        return by_slices(lambda slices: np.asarray(variable[slices].values), index, self._info[name].chunks)
 
     def filled_in(self, name: str, index: Index, values: NDArray[Any]) -> str | None:
         return None  # what NetCDF never wrote reads as _FillValue, which is missing
 
     def attributes(self) -> Mapping[str, Any]:
-        return dict(self._files[0].attrs)
+        return dict(self._file.attrs)
 
     def fingerprint(self) -> str:
-        return files_fingerprint(*self._paths)
+        if not self.remote:
+            return files_fingerprint(self.url)
+        described = {name: (i.dims, i.shape, i.attributes) for name, i in self._info.items()}
+        return hashlib.sha256(repr(described).encode()).hexdigest()
 
 
-_ENCODING = ("units", "calendar", "scale_factor", "add_offset", "_FillValue", "missing_value")
+def _array_info(variable: Any) -> ArrayInfo:
+    chunks = variable.encoding.get("chunksizes") or variable.shape
+    return ArrayInfo(
+        tuple(map(str, variable.dims)),
+        tuple(variable.shape),
+        tuple(chunks),
+        dict(variable.attrs),
+        variable.dtype.itemsize,
+    )
 
 
-def _record_dimension(file: Any) -> str | None:
-    """The dimension along which files continue each other: the one that counts time."""
-    for name in file.sizes:
-        if name in file.variables and " since " in str(file.variables[name].attrs.get("units", "")):
-            return str(name)
-    return None
+def _remote_file(url: str, access: Access) -> io.BufferedReader:
+    import fsspec
+
+    patience = Patience(access)
+    system, path = fsspec.core.url_to_fs(url, **access.options)
+    file = patience.ask_now(path, lambda: system.open(path, "rb", cache_type="none"))
+    log.info("%s: read by fsspec, not obstore: a file is read in places.", url)
+    return io.BufferedReader(_PatientFile(file, path, patience), _BLOCK_BYTES)
 
 
-def _decode(values: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[Any]:
-    """Packed values unpacked, missing ones NaN; times in seconds since 1970 in their own calendar."""
-    units = str(attributes.get("units", ""))
-    if " since " in units:
-        return decode_times(values, units, str(attributes.get("calendar", "standard")))
-    decoded = values.astype(np.float64)
-    for key in ("_FillValue", "missing_value"):
-        if key in attributes:
-            decoded[values == attributes[key]] = np.nan
-    return decoded * float(attributes.get("scale_factor", 1)) + float(attributes.get("add_offset", 0))
+class _PatientFile(io.RawIOBase):
+    """A remote file whose reads are made again where they fail in passing."""
 
+    def __init__(self, file: Any, path: str, patience: Patience) -> None:
+        super().__init__()
+        self._file, self._path, self._patience = file, path, patience
 
-def _decoded_units(attributes: Mapping[str, Any]) -> str:
-    units = str(attributes.get("units", ""))
-    return "seconds since 1970-01-01" if " since " in units else units
+    def readable(self) -> bool:
+        return True
 
+    def seekable(self) -> bool:
+        return True
 
-def _open_netcdf(path: str) -> Any:
-    import xarray
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
 
-    try:
-        return xarray.open_dataset(path, decode_cf=False, cache=False)
-    except Exception as error:  # the engines raise anything on a broken file
-        raise DataError(f"{path} can't be read as NetCDF: {first_line(error)}") from error
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        at = self.tell()
+
+        def read() -> bytes:
+            self._file.seek(at)
+            return bytes(self._file.read(len(buffer)))
+
+        content = self._patience.ask_now(self._path, read)
+        buffer[: len(content)] = content
+        return len(content)

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from credit_ray.config.data import SourceConfig
+from credit_ray.data.access import Access
 from credit_ray.data.arrays import Store
 from credit_ray.data.axes import Axes
 from credit_ray.data.locate import Located, locate
+from credit_ray.data.patience import StoreFailure
 from credit_ray.data.store import cached_store
 from credit_ray.errors import DataError
 from credit_ray.grid.latlon import LatLonGrid
@@ -27,6 +30,8 @@ from credit_ray.times import Step, Times, format_time, format_times, month_start
 from credit_ray.variables import canonical_name, find_in_store
 
 FieldsByVariable = dict[str, NDArray[np.float32]]
+
+_VARIABLES_AT_A_TIME = 4
 
 
 class Source(Protocol):
@@ -107,7 +112,10 @@ class StoreSource:
         return _open(self.config, self.opened)
 
     def read(self, variables: Sequence[str], times: Times) -> FieldsByVariable:
-        return {variable: self._read_one(variable, times) for variable in variables}
+        if not self.store.remote:
+            return {variable: self._read_one(variable, times) for variable in variables}
+        with ThreadPoolExecutor(_VARIABLES_AT_A_TIME) as threads:  # while one is decoded, others are on their way
+            return dict(zip(variables, threads.map(lambda v: self._read_one(v, times), variables), strict=True))
 
     def _read_one(self, variable: str, times: Times) -> NDArray[np.float32]:
         where = self.located[variable]
@@ -123,15 +131,21 @@ class StoreSource:
 
     def _raw(self, where: Located, positions: NDArray[np.intp] | None, times: Times) -> NDArray[Any]:
         index = where.index(positions)
+        where.refuse_changed(self.store.arrays().get(where.array), self.config.store)
         try:
             raw = self.store.read(where.array, index)
         except DataError:
             raise
+        except StoreFailure as failure:
+            affected = times if positions is None else times[where.within(positions, failure.region)]
+            raise DataError(
+                f"{self.config.store}: '{where.array}'{self._at(affected, where.static)} can't be read ({failure}). {failure.hint}"
+            ) from failure
         except Exception as error:  # codecs, file systems and libraries raise anything
             damaged = times if positions is None else times[self._damaged(where, positions)]
             raise DataError(
                 f"{self.config.store}: '{where.array}'{self._at(damaged, where.static)} can't be read "
-                f"({type(error).__name__}: {error}). The store is damaged or incomplete there."
+                f"({_access(self.config).said(error)}). The store is damaged or incomplete there."
             ) from error
         if self.config.absent_chunks == "error":
             chunk = self.store.filled_in(where.array, index, raw)
@@ -242,7 +256,16 @@ def open_source(name: str, config: SourceConfig, step: Step | None = None) -> St
 
 
 def _open(config: SourceConfig, opened: int) -> Store:
-    return cached_store(config.store, json.dumps(config.storage_options, sort_keys=True), opened)
+    return cached_store(config.store, json.dumps(asdict(_access(config)), sort_keys=True), opened)
+
+
+def _access(config: SourceConfig) -> Access:
+    return Access(
+        options=config.storage_options,
+        engine=config.engine,
+        retry_seconds=config.retry_seconds,
+        request_seconds=config.request_seconds,
+    )
 
 
 def _by_month(times: Times, calendar: str, store: str, step: Step) -> Times:

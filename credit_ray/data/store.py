@@ -1,4 +1,4 @@
-"""A URL → an open store, Zarr or NetCDF.
+"""A URL → an open store: Zarr or NetCDF, one or a series that continues in time.
 
 Nothing here knows what a variable means; `source` does. A store is opened in the process that reads it and is never pickled open:
 file systems with event loops do not survive a fork or a pickle.
@@ -7,48 +7,58 @@ file systems with event loops do not survive a fork or a pickle.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+from credit_ray.data.access import Access
 from credit_ray.data.arrays import Store
 from credit_ray.data.netcdf_store import NetCDFStore
+from credit_ray.data.series_store import SeriesStore, is_series, members_of
+from credit_ray.data.transport import is_remote
 from credit_ray.data.zarr_store import ZarrStore
 from credit_ray.errors import DataError, did_you_mean
 
+_NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
 
-def open_store(url: str, storage_options: Mapping[str, Any] | None = None) -> Store:
-    """Open a Zarr store (v2 or v3, any fsspec URL), a NetCDF file, or a glob of NetCDF files.
+
+def open_store(url: str, access: Access | None = None) -> Store:
+    """Open a Zarr store (v2 or v3) or a NetCDF file behind any URL, or a series of either that continues in time.
+
+    Parameters
+    ----------
+    url : str
+        A path or URL; a glob (`era5_*.nc`) or a strftime template (`era5_%Y.zarr`) names a series.
+    access : Access, optional
+        Options, engine and patience.
 
     Raises
     ------
     DataError
         Where there is nothing, or nothing readable, at the URL; names what lies beside it.
     """
-    options = dict(storage_options or {})
-    if url.endswith((".nc", ".nc4", ".cdf", ".netcdf")) or any(c in url for c in "*?["):
-        if "://" in url:
-            raise DataError(
-                f"{url}: NetCDF is read from local paths only. Copy the files here, or make a Zarr store of them."
-            )
-        if not any(c in url for c in "*?["):
-            must_exist(url)
-        return NetCDFStore(url)
-    if "://" not in url:
+    access = access or Access()
+    if is_series(url):
+        found = members_of(url, access)
+        stores = [_open_one(member, access) for member in found]
+        return stores[0] if len(stores) == 1 else SeriesStore(url, stores)
+    return _open_one(url, access)
+
+
+def _open_one(url: str, access: Access) -> Store:
+    if not is_remote(url):
         must_exist(url)
         if Path(url).is_file() and not url.endswith(".zip"):
-            return NetCDFStore(url)
-    return ZarrStore(url, options)
+            return NetCDFStore(url, access)
+    return NetCDFStore(url, access) if url.endswith(_NETCDF) else ZarrStore(url, access)
 
 
 @lru_cache(maxsize=64)
-def cached_store(url: str, options: str, opened: int) -> Store:
+def cached_store(url: str, access: str, opened: int) -> Store:
     """The same open store for all reads of a process, since opening costs more than reading a slab.
 
-    `options` is JSON; `opened` tells one opening of a source from the next, between which the store may have been written to.
+    `access` is JSON; `opened` tells one opening of a source from the next, between which the store may have been written to.
     """
-    return open_store(url, json.loads(options))
+    return open_store(url, Access(**json.loads(access)))
 
 
 def must_exist(path: str) -> None:

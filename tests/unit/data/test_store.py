@@ -184,11 +184,6 @@ def test_a_netcdf_that_breaks_off_is_an_error_that_names_the_file(make: Make, tm
         read_all()
 
 
-def test_a_remote_netcdf_is_refused_with_a_way_out() -> None:
-    with pytest.raises(DataError, match=r"s3://bucket/a\.nc: NetCDF is read from local paths only"):
-        open_store("s3://bucket/a.nc")
-
-
 def test_a_file_is_netcdf_whatever_its_name(make: Make, tmp_path: Path) -> None:
     make(3).to_netcdf(tmp_path / "analysis.h5", engine="h5netcdf")
     assert open_store(str(tmp_path / "analysis.h5")).arrays()["t"].shape == (3, 3, 6, 8)
