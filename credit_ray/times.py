@@ -221,6 +221,42 @@ def month_start(times: Times, calendar: str) -> Times:
     return _month_start(_month_number(times, calendar), calendar)
 
 
+def usual_step(times: Times, calendar: str) -> Step | None:
+    """What lies between most neighbours of ascending times, a month or a year where it is as long as one; None for a single time."""
+    if len(times) < 2:
+        return None
+    usual, day = int(np.median(np.diff(times))), _SECONDS["D"]
+    if 28 * day <= usual <= 31 * day:
+        return Step(months=1)
+    return Step(months=12) if 360 * day <= usual <= 366 * day else Step(seconds=max(usual, 1))
+
+
+def convert_calendar(times: Times, given: str, wanted: str) -> tuple[Times, NDArray[np.bool_]]:
+    """The same dates and times of day in another calendar, and which of them it has.
+
+    A date that the other calendar does not have (29 February, to `noleap`) becomes the last of its month.
+    """
+    times = np.asarray(times, np.int64)
+    if given == wanted:
+        return times, np.ones(times.shape, bool)
+    months = _month_number(times, given)
+    within = times - _month_start(months, given)
+    start, end = _month_start(months, wanted), _month_start(months + 1, wanted)
+    exists = start + within < end
+    return np.where(exists, start + within, end - _SECONDS["D"] + within % _SECONDS["D"]), exists
+
+
+def in_year(times: Times, year: int, calendar: str) -> Times:
+    """The same dates in another year; 29 February becomes the 28th where that year has none."""
+    months = _month_number(times, calendar)
+    return _add_months(np.asarray(times, np.int64), (year - 1970) * 12 - months // 12 * 12, calendar)
+
+
+def year_of(times: Times, calendar: str) -> NDArray[np.int64]:
+    """Each time's year."""
+    return 1970 + _month_number(times, calendar) // 12
+
+
 _EPOCH = "seconds since 1970-01-01"
 
 

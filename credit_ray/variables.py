@@ -6,124 +6,47 @@ allowed, and then means itself with the units of its store: the vocabulary spare
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Literal
+from typing import Any
 
 from credit_ray.errors import DataError, did_you_mean
+from credit_ray.vocabulary import VOCABULARY, Direction, Kind, Variable
 
-Kind = Literal["instantaneous", "accumulated", "mean"]
+__all__ = [
+    "VOCABULARY",
+    "Direction",
+    "Kind",
+    "Variable",
+    "canonical_name",
+    "counted_positive",
+    "find_in_store",
+    "interval_in_name",
+    "lookup",
+]
 
-
-@dataclass(frozen=True)
-class Variable:
-    """One entry of the vocabulary.
-
-    Parameters
-    ----------
-    name : str
-        Canonical short name (ECMWF's where there is one).
-    standard_name, units : str
-        CF; units are those that fields have inside credit_ray.
-    kind : {"instantaneous", "accumulated", "mean"}
-        Whether a value belongs to its time, or to the interval that ends at it.
-    vector : bool
-        A horizontal vector component: changes sign across a pole.
-    aliases : tuple of str
-        Other names under which stores hold it.
-    """
-
-    name: str
-    standard_name: str
-    units: str
-    kind: Kind = "instantaneous"
-    vector: bool = False
-    aliases: tuple[str, ...] = ()
-
-
-def _variable(
-    name: str, standard_name: str, units: str, *aliases: str, kind: Kind = "instantaneous", vector: bool = False
-) -> Variable:
-    return Variable(name, standard_name, units, kind, vector, aliases)
-
-
-VOCABULARY: tuple[Variable, ...] = (
-    # on levels
-    _variable("u", "eastward_wind", "m s-1", "U", "ua", "u_component_of_wind", vector=True),
-    _variable("v", "northward_wind", "m s-1", "V", "va", "v_component_of_wind", vector=True),
-    _variable("t", "air_temperature", "K", "T", "ta", "temperature"),
-    _variable("q", "specific_humidity", "kg kg-1", "Q", "hus", "shum"),
-    _variable("z", "geopotential", "m2 s-2", "Z", "phi"),
-    _variable("gh", "geopotential_height", "m", "zg", "Z3", "hgt"),
-    _variable("w", "lagrangian_tendency_of_air_pressure", "Pa s-1", "omega", "wap", "OMEGA", "vertical_velocity"),
-    _variable("vo", "atmosphere_relative_vorticity", "s-1", "vorticity", "relative_vorticity"),
-    _variable("d", "divergence_of_wind", "s-1", "divergence"),
-    _variable(
-        "clwc", "mass_fraction_of_cloud_liquid_water_in_air", "kg kg-1", "specific_cloud_liquid_water_content", "CLDLIQ"
-    ),
-    _variable("ciwc", "mass_fraction_of_cloud_ice_in_air", "kg kg-1", "specific_cloud_ice_water_content", "CLDICE"),
-    # at the surface
-    _variable("msl", "air_pressure_at_mean_sea_level", "Pa", "mean_sea_level_pressure", "MSL", "psl", "PSL", "prmsl"),
-    _variable("sp", "surface_air_pressure", "Pa", "surface_pressure", "SP", "ps", "PS"),
-    _variable("t2m", "air_temperature_at_2_m", "K", "2m_temperature", "VAR_2T", "tas", "TREFHT", "2t"),
-    _variable("d2m", "dew_point_temperature_at_2_m", "K", "2m_dewpoint_temperature", "2d"),
-    _variable("u10", "eastward_wind_at_10_m", "m s-1", "10m_u_component_of_wind", "VAR_10U", "10u", "uas", vector=True),
-    _variable(
-        "v10", "northward_wind_at_10_m", "m s-1", "10m_v_component_of_wind", "VAR_10V", "10v", "vas", vector=True
-    ),
-    _variable("skt", "surface_temperature", "K", "skin_temperature", "SKT", "ts", "TS"),
-    _variable("tcwv", "atmosphere_mass_content_of_water_vapor", "kg m-2", "total_column_water_vapour", "TMQ"),
-    # the ocean
-    _variable("sst", "sea_surface_temperature", "K", "SST", "tos"),
-    _variable("siconc", "sea_ice_area_fraction", "1", "sea_ice_cover", "ICEFRAC", "ci"),
-    _variable("so", "sea_water_salinity", "1e-3", "salinity", "SALT"),
-    _variable("thetao", "sea_water_potential_temperature", "degC", "TEMP"),
-    _variable("zos", "sea_surface_height_above_geoid", "m", "SSH"),
-    # over an interval
-    _variable("tp", "precipitation_amount", "kg m-2", "total_precipitation", kind="accumulated"),
-    _variable(
-        "pr",
-        "precipitation_flux",
-        "kg m-2 s-1",
-        "precipitation_rate",
-        "mean_total_precipitation_rate",
-        "PRECT",
-        kind="mean",
-    ),
-    _variable("e", "water_evaporation_amount", "kg m-2", "evaporation", kind="accumulated"),
-    _variable(
-        "rsdt", "toa_incoming_shortwave_flux", "W m-2", "toa_incident_solar_radiation_flux", "SOLIN", kind="mean"
-    ),
-    _variable(
-        "tisr",
-        "integral_wrt_time_of_toa_incoming_shortwave_flux",
-        "J m-2",
-        "toa_incident_solar_radiation",
-        kind="accumulated",
-    ),
-    # static
-    _variable("orography", "surface_altitude", "m", "orog", "topography", "TOPO"),
-    _variable("z_sfc", "surface_geopotential", "m2 s-2", "geopotential_at_surface", "Z_GDS4_SFC", "PHIS", "zs"),
-    _variable(
-        "lsm", "land_binary_mask", "1", "land_sea_mask", "LSM", "land_mask", "sftlf", "land_fraction", "LANDM_COSLAT"
-    ),
-)
+_INTERVAL_SUFFIX = re.compile(r"_(\d+)hr?$")  # total_precipitation_6hr, as in the archives of WeatherBench 2
 
 
 @cache
 def _by_any_name() -> dict[str, Variable]:
     table: dict[str, Variable] = {}
     for variable in VOCABULARY:
-        for name in (variable.name, variable.standard_name, *variable.aliases):
+        for name in variable.names:
             if table.setdefault(name, variable) is not variable:
                 raise AssertionError(f"the vocabulary has '{name}' twice: {variable.name} and {table[name].name}")
     return table
 
 
 def lookup(name: str) -> Variable | None:
-    """The entry known by that canonical, CF, long or short name, or None."""
-    return _by_any_name().get(name)
+    """The entry known by that canonical, CF, long or short name, with or without its interval (`…_6hr`), or None."""
+    table = _by_any_name()
+    found = table.get(name)
+    if found is None and _INTERVAL_SUFFIX.search(name):
+        found = table.get(_INTERVAL_SUFFIX.sub("", name))
+        return found if found and found.kind != "instantaneous" else None
+    return found
 
 
 def canonical_name(name: str) -> str:
@@ -132,8 +55,31 @@ def canonical_name(name: str) -> str:
     return variable.name if variable else name
 
 
+def interval_in_name(name: str) -> int | None:
+    """Seconds of the interval that an array's name says its values belong to (`total_precipitation_6hr`); None where it says none."""
+    match = _INTERVAL_SUFFIX.search(name)
+    return int(match[1]) * 3600 if match and lookup(name) else None
+
+
+def counted_positive(array: str, attributes: Mapping[str, Any]) -> Direction:
+    """Which direction a store's array of a flux counts as positive, as its `positive` attribute, its name or its standard name tell.
+
+    The name goes before the standard name, since files of ECMWF's fluxes often carry the upward flux's standard name although they
+    are positive downward.
+    """
+    attribute = str(attributes.get("positive", "")).lower()
+    if attribute in ("down", "up"):
+        return "down" if attribute == "down" else "up"
+    for name in (array, str(attributes.get("standard_name", ""))):
+        known = lookup(name)
+        if known and known.positive:
+            turned = {name, _INTERVAL_SUFFIX.sub("", name)} & set(known.opposite)
+            return known.positive if not turned else "up" if known.positive == "down" else "down"
+    return ""
+
+
 def find_in_store(name: str, available: dict[str, str], rename: dict[str, str], where: str) -> str:
-    """Which array of a store holds the variable `name`.
+    """Which array of a store holds the variable `name`, or its counterpart: the mean of an accumulation, or the other way round.
 
     Parameters
     ----------
@@ -161,15 +107,22 @@ def find_in_store(name: str, available: dict[str, str], rename: dict[str, str], 
     if name in available:
         return name
     variable = lookup(name)
-    if variable:
-        by_name = [n for n in (variable.name, *variable.aliases, variable.standard_name) if n in available]
-        by_attribute = [n for n, standard in available.items() if standard == variable.standard_name]
-        found = by_name or by_attribute
+    for known in (variable, lookup(variable.counterpart) if variable else None):
+        found = _arrays_of(known, available) if known else []
         if len(found) > 1:
             raise DataError(f"In {where} '{name}' may be {' or '.join(found)}: say which with 'rename: {{{name}: …}}'.")
         if found:
             return found[0]
     raise DataError(f"{where} has no variable '{name}'.{did_you_mean(name, {*available, *_shown(available)})}")
+
+
+def _arrays_of(variable: Variable, available: Mapping[str, str]) -> list[str]:
+    """Arrays that hold a variable: by name, by name and interval, else by attribute."""
+    return (
+        [name for name in variable.names if name in available]
+        or [name for name in available if lookup(name) is variable]
+        or [name for name, standard in available.items() if standard and lookup(standard) is variable]
+    )
 
 
 def _shown(available: Iterable[str]) -> set[str]:

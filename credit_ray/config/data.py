@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
 from credit_ray.config.section import Section
 from credit_ray.errors import ConfigError
+from credit_ray.state import ROLES
 from credit_ray.times import Step, parse_end, parse_time
+from credit_ray.variables import canonical_name
 
 DERIVED = "derived"
+
+
+Missing: TypeAlias = Literal["error", "mask", "interpolate"] | float
 
 
 class SourceConfig(Section):
@@ -44,10 +49,29 @@ class SourceConfig(Section):
     """Canonical name → the store's name, where the vocabulary does not know it."""
     units: dict[str, str] = {}
     """Units of the store's variables, where its attributes are missing or wrong."""
+    regrid: Literal["bilinear", "conservative"] | None = None
+    """How its fields come onto the experiment's grid, where their own is another one: `conservative` keeps area integrals."""
+    positive: dict[str, Literal["down", "up"]] = {}
+    """Direction that the store's fluxes count as positive, where its names and attributes do not say."""
+    interval: dict[str, str] = {}
+    """Interval that a stored value covers, by variable: `{tp: 1h}`. Default: what its name says (`…_6hr`), else the store's time step."""
+    label: Literal["start", "middle", "end"] | None = None
+    """Where in the interval of such a value its time lies. Default: what the time's `bounds` say, else its end."""
+    time: Literal["exact", "persist", "cyclic"] = "exact"
+    """How its times meet the experiment's: `exact`, it has each of them; `persist`, the latest value at or before; `cyclic`, each year is the same."""
+    hold: str | None = None
+    """Longest time that `persist` and `cyclic` use a value for: `10D`. Default: the step of the source's own times."""
+    cycle_year: int | None = None
+    """The year that `cyclic` repeats. Default: the only one that the source has."""
+    dates: list[tuple[str, str]] = []
+    """Periods, both ends included, whose times are used. Default: all."""
     at: Literal["target", "input"] = "target"
     """The time, of the two that a step joins, at which the network sees the forcings."""
-    missing: Literal["error", "mask"] = "error"
-    """What a missing value (NaN) is: an error, or a place that the variable does not have (land, to an ocean)."""
+    missing: Missing | dict[str, Missing] = "error"
+    """What a missing value (NaN) is, for all variables or by variable: an `error`; `mask`, a place that the variable does not have (land, to an ocean);
+    `interpolate` in time; or a number that is put there, for forcings and statics, with a channel `<name>_present` beside it that says where."""
+    interpolate_within: str = "1D"
+    """Longest time between two values that `interpolate` joins."""
 
     absent_chunks: Literal["error", "fill"] = "error"
     """What a chunk without a file is: an error, or the store's fill value (stores written without the chunks that hold nothing else)."""
@@ -69,6 +93,60 @@ class SourceConfig(Section):
                 "has a query, perhaps a signature, in its URL, which is logged: give a token in storage_options: {headers: …}"
             )
         return store
+
+    @field_validator("interval")
+    @classmethod
+    def _are_intervals(cls, intervals: dict[str, str]) -> dict[str, str]:
+        for variable, text in intervals.items():
+            if not _step(text).fixed:
+                raise ValueError(f"the interval of {variable}, {text}, is no fixed length of time: write 1h, 6h, 1D")
+        return intervals
+
+    def policy(self, variable: str) -> Missing:
+        """What a missing value of a variable, under its canonical name, is."""
+        if not isinstance(self.missing, dict):
+            return self.missing
+        return next((policy for name, policy in self.missing.items() if canonical_name(name) == variable), "error")
+
+    @model_validator(mode="after")
+    def _missing_can_be_so(self) -> Self:
+        named = self.missing if isinstance(self.missing, dict) else dict.fromkeys(self.variables, self.missing)
+        if unknown := sorted(set(map(canonical_name, named)) - set(map(canonical_name, self.variables))):
+            raise ValueError(f"'missing' names {', '.join(unknown)}, which the source does not take")
+        roles = {canonical_name(v): role for role in ROLES for v in getattr(self, role)}
+        for name, policy in named.items():
+            role = roles[canonical_name(name)]
+            if policy == "interpolate" and role == "static" and isinstance(self.missing, dict):
+                raise ValueError(f"{name} is static: nothing to interpolate in time")
+            if not isinstance(policy, str) and role in ("prognostic", "diagnostic"):
+                raise ValueError(
+                    f"{name} is predicted, and a filled-in number is no truth: 'mask' leaves those places out of the loss and the scores"
+                )
+        return self
+
+    @field_validator("hold", "interpolate_within")
+    @classmethod
+    def _is_a_length_of_time(cls, text: str | None) -> str | None:
+        if text is not None and not _step(text).fixed:
+            raise ValueError(f"{text} is no fixed length of time: write 6h or 31D")
+        return text
+
+    @field_validator("dates")
+    @classmethod
+    def _are_dates(cls, dates: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        if dates and not any(_all_exist(dates, calendar) for calendar in ("standard", "all_leap", "360_day")):
+            raise ValueError("write dates as [[2000-01-01, 2004-12-31], …]")
+        return dates
+
+    @model_validator(mode="after")
+    def _time_fits(self) -> Self:
+        if self.time != "exact" and (self.prognostic or self.diagnostic):
+            raise ValueError(f"'time: {self.time}' repeats values, which is no truth to learn from: only forcings may")
+        if self.time == "exact" and self.hold:
+            raise ValueError("'hold' goes with 'time: persist' or 'cyclic'")
+        if self.time != "cyclic" and self.cycle_year is not None:
+            raise ValueError("'cycle_year' goes with 'time: cyclic'")
+        return self
 
     @model_validator(mode="after")
     def _each_variable_has_one_role(self) -> Self:
@@ -117,6 +195,13 @@ class Splits(Section):
         return self
 
 
+def _step(text: str) -> Step:
+    try:
+        return Step.parse(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
 def _all_exist(periods: list[tuple[str, str]], calendar: str) -> bool:
     try:
         return bool([parse_time(time, calendar) for period in periods for time in period])
@@ -155,6 +240,8 @@ class DataConfig(Section):
     """Number of input times."""
     sources: dict[str, SourceConfig] = Field(min_length=1)
     """By a name of your choice; they are joined on their common times."""
+    grid: str | None = None
+    """Of all fields: the name of a source, or a global grid, `181x360` or `gaussian 32x64`. Default: that of the first source that is predicted."""
     splits: Splits
     """Periods for training, validation and test."""
     normalization: Normalization = Normalization()

@@ -138,6 +138,17 @@ class Axes:
             )
         return times, calendar
 
+    def time_bounds(self, dim: str) -> Times | None:
+        """Start and end of the interval of each time, [time, 2], where the coordinate has `bounds`."""
+        attributes = self._attributes(dim)
+        name = str(attributes.get("bounds", ""))
+        if name not in self.arrays or len(self.arrays[name].dims) != 2:
+            return None
+        values = self.store.read(name, (slice(None), slice(None)))
+        calendar = str(attributes.get("calendar", "standard")).lower()
+        units = str(self.arrays[name].attributes.get("units") or attributes.get("units", ""))
+        return decode_times(values.reshape(-1), units, calendar).reshape(values.shape)
+
     def grid(self, latitude_dim: str, longitude_dim: str) -> Orientation:
         """The horizontal grid, and how the store's fields lie on it."""
         latitude = self.values(latitude_dim).astype(np.float64)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from credit_ray.config.data import DERIVED, DataConfig
 from credit_ray.data.derived import open_derived
-from credit_ray.data.join import common_times, refuse_repetition
-from credit_ray.data.source import FieldsByVariable, Source, StoreSource, open_source
+from credit_ray.data.join import aligned, common_times, refuse_repetition
+from credit_ray.data.source import FieldsByVariable, Source, open_source
 from credit_ray.errors import ConfigError, DataError, SpecMismatchError, did_you_mean
 from credit_ray.state import ROLES, Channels, State, StateSpec
 from credit_ray.times import Times, format_time, format_times, parse_end, parse_time
@@ -69,8 +69,7 @@ class Dataset:
         for source in self.sources:
             here = [v for role in ROLES if role != "static" for v in source.channels[role].variables if v in wanted]
             if here:
-                if source.times is not None:
-                    self._refuse_absent(source.times, times, source.name)
+                self._refuse_absent(source, times)
                 fields |= source.read(here, times)
         if absent := [v for v in channels.variables if v not in fields]:
             have = [
@@ -236,7 +235,7 @@ class Dataset:
     @cached_property
     def stored_variables(self) -> tuple[str, ...]:
         """Variables that are read from a store, not computed."""
-        stores = [source for source in self.sources if isinstance(source, StoreSource)]
+        stores = [source for source in self.sources if source.stored is not None]
         return tuple(v for source in stores for role in ROLES for v in source.channels[role].variables)
 
     @cached_property
@@ -261,13 +260,12 @@ class Dataset:
         calendar = self.spec.calendar
         return f"{len(self.times)} times, {format_time(self.times[0], calendar)} … {format_time(self.times[-1], calendar)}; {self.spec.describe()}"
 
-    def _refuse_absent(self, have: Times, wanted: Times, name: str) -> None:
-        position = np.searchsorted(have, wanted).clip(max=len(have) - 1)
-        absent = wanted[have[position] != wanted]
+    def _refuse_absent(self, source: Source, wanted: Times) -> None:
+        absent = wanted[~source.covers(wanted)]
         if len(absent):
-            calendar = self.spec.calendar
+            calendar, have = self.spec.calendar, source.times if source.times is not None else self.times
             raise DataError(
-                f"data.sources.{name} has nothing at {format_times(absent, calendar)}; "
+                f"data.sources.{source.name} has nothing at {format_times(absent, calendar)}; "
                 f"it goes from {format_time(have[0], calendar)} to {format_time(have[-1], calendar)}, step {self.spec.step}."
             )
 
@@ -320,29 +318,17 @@ def open_dataset(config: DataConfig) -> Dataset:
     }
     if not stores:
         raise ConfigError("data.sources has only derived ones: there are no data.")
-    first = next(iter(stores.values()))
-    for name, source in stores.items():
-        if source.grid != first.grid:
-            raise SpecMismatchError(
-                f"data.sources.{name} is on a {source.grid.describe()}, data.sources.{first.name} on a {first.grid.describe()}."
-            )
-    timed = [source for source in stores.values() if source.times is not None]
-    if not timed:
-        raise DataError("No source has times.")
-    calendar = timed[0].calendar or "standard"
-    for source in timed:
-        if source.calendar != calendar:
-            raise SpecMismatchError(
-                f"data.sources.{source.name} has the calendar {source.calendar}, data.sources.{timed[0].name} {calendar}."
-            )
-    times = common_times(timed, config.step, calendar)
+    joined = aligned(stores, config)
+    reference = next(source for source in joined.values() if source.channels["prognostic"])
+    grid, calendar = reference.grid, reference.calendar or "standard"
+    times = common_times(list(joined.values()), config.step, calendar)
     sources: list[Source] = []
-    for name, config_ in config.sources.items():
-        if config_.store == DERIVED:
-            sources.append(open_derived(name, config_, grid=first.grid, step=config.step, calendar=calendar))
+    for name, source in config.sources.items():
+        if source.store == DERIVED:
+            sources.append(open_derived(name, source, grid=grid, step=config.step, calendar=calendar))
         else:
-            sources.append(stores[name])
+            sources.append(joined[name])
     channels = {role: Channels(c for source in sources for c in source.channels[role]) for role in ROLES}
     refuse_repetition(channels)
-    spec = StateSpec(**channels, history=config.history, step=config.step, grid=first.grid, calendar=calendar)
+    spec = StateSpec(**channels, history=config.history, step=config.step, grid=grid, calendar=calendar)
     return Dataset(config, tuple(sources), spec, times)

@@ -12,7 +12,7 @@ import numpy as np
 from credit_ray.data.access import Access
 from credit_ray.data.arrays import ArrayInfo
 from credit_ray.data.axes import Axes
-from credit_ray.data.locate import kind_of
+from credit_ray.data.meaning import kind_of
 from credit_ray.data.store import open_store
 from credit_ray.data.units import conversion, dimensionless
 from credit_ray.errors import DataError

@@ -1,4 +1,4 @@
-"""How sources join: on the times that all have, each variable in one role."""
+"""How sources join: on one grid, one calendar and the times that all have, each variable in one role."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from credit_ray.data.source import StoreSource
+from credit_ray.config.data import DataConfig
+from credit_ray.data.intervals import over_steps
+from credit_ray.data.missing import filled, interpolated
+from credit_ray.data.regridded import grid_named, on_grid
+from credit_ray.data.source import Source, StoreSource
+from credit_ray.data.timing import on_time_axis
 from credit_ray.errors import ConfigError, DataError, SpecMismatchError
 from credit_ray.state import Channels
 from credit_ray.times import Step, Times, format_time, format_times
@@ -15,20 +20,62 @@ from credit_ray.times import Step, Times, format_time, format_times
 log = logging.getLogger(__name__)
 
 
-def common_times(timed: Sequence[StoreSource], step: Step, calendar: str) -> Times:
-    """Times that all sources have, at the model's step where the data's is finer."""
-    times = _times_of(timed[0])
-    for source in timed[1:]:
-        common = np.intersect1d(times, _times_of(source), assume_unique=True)
+def aligned(stores: Mapping[str, StoreSource], config: DataConfig) -> dict[str, Source]:
+    """Stores as the experiment sees them: values of intervals at its step, on its grid, in its calendar.
+
+    Grid and calendar are those of the first source with a prognostic variable, unless `data.grid` names another grid.
+
+    Raises
+    ------
+    SpecMismatchError
+        For a source on another grid that does not say how to regrid.
+    DataError
+        Where intervals do not fill the steps.
+    """
+    first = next(source for source in stores.values() if source.channels["prognostic"])
+    grid = grid_named(config.grid, stores) if config.grid else first.grid
+    of = f"data.grid '{config.grid}'" if config.grid else f"data.sources.{first.name}"
+    calendar = first.calendar or "standard"
+    joined: dict[str, Source] = {}
+    for name, store in stores.items():
+        asked = config.sources[name]
+        source = interpolated(store, asked)
+        source = over_steps(source, config.step, holds=asked.time != "exact")
+        source = filled(on_grid(source, asked, grid, of), asked)
+        joined[name] = on_time_axis(source, asked, calendar)
+    return joined
+
+
+def common_times(sources: Sequence[Source], step: Step, calendar: str) -> Times:
+    """Times that all sources have, at the model's step where the data's is finer.
+
+    Raises
+    ------
+    SpecMismatchError
+        For sources without a common time.
+    """
+    timed = [(source.name, source.times) for source in sources if source.times is not None]
+    if not timed:
+        raise DataError("No source has times.")
+    first, times = timed[0]
+    for name, others in timed[1:]:
+        common = np.intersect1d(times, others, assume_unique=True)
         if not len(common):
             raise SpecMismatchError(
-                f"data.sources.{timed[0].name} and data.sources.{source.name} have no time in common: the first has "
-                f"{format_times(times, calendar)}, the second {format_times(_times_of(source), calendar)}."
+                f"data.sources.{first} and data.sources.{name} have no time in common: the first has "
+                f"{format_times(times, calendar)}, the second {format_times(others, calendar)}."
             )
         times = common
-    for source in timed:
-        if interval := [c.name for channels in source.channels.values() for c in channels if c.kind != "instantaneous"]:
-            _refuse_finer(source, step, interval)
+    for source in sources:
+        covered = source.covers(times)
+        if not covered.any():
+            raise SpecMismatchError(
+                f"data.sources.{source.name} has nothing for any of the times that the others have in common, {format_time(times[0], calendar)} … "
+                f"{format_time(times[-1], calendar)}."
+            )
+        if not covered.all():
+            log.info("data.sources.%s has nothing for %d of %d times.", source.name, (~covered).sum(), len(times))
+        times = times[covered]
     on_step = step.between(np.full_like(times, times[0]), times, calendar) >= 0
     if not on_step.all():
         log.info(
@@ -39,24 +86,6 @@ def common_times(timed: Sequence[StoreSource], step: Step, calendar: str) -> Tim
             format_time(times[0], calendar),
         )
     return times[on_step]
-
-
-def _refuse_finer(source: StoreSource, step: Step, interval: Sequence[str]) -> None:
-    """Values of intervals can't be sampled: hourly rain at every sixth hour would lose five sixths of it."""
-    times, calendar = _times_of(source), source.calendar or "standard"
-    early = np.flatnonzero(times[1:] < step.add(times[:-1], 1, calendar))
-    if len(early):
-        i = int(early[0])
-        raise DataError(
-            f"data.sources.{source.name} has times between the steps of {step} ({format_times(times[i : i + 2], calendar)}), and "
-            f"{', '.join(interval[:5])} belong to intervals: taking every n-th would lose what falls between. Give data whose "
-            f"intervals are the step, or leave them out."
-        )
-
-
-def _times_of(source: StoreSource) -> Times:
-    assert source.times is not None, source.name
-    return source.times
 
 
 def refuse_repetition(channels: Mapping[str, Channels]) -> None:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from credit_ray.config.data import SourceConfig
 from credit_ray.data.arrays import ArrayInfo
 from credit_ray.data.axes import Axes
-from credit_ray.data.units import conversion, dimensionless
+from credit_ray.data.meaning import Meaning, meaning_of
 from credit_ray.errors import DataError
 from credit_ray.state import Channel, Channels
-from credit_ray.variables import Kind, canonical_name, lookup
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Located:
     static: bool
     chunks: tuple[int, ...]
     shape: tuple[int, ...]
+    meaning: Meaning
 
     def refuse_changed(self, info: ArrayInfo | None, store: str) -> None:
         """Refuse an array that is not the one which was resolved; it may have more times than then.
@@ -87,7 +87,6 @@ class Located:
 
 def locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceConfig, axes: Axes) -> Located:
     """Resolve one variable: its channels, the order of its dimensions, its levels and its units."""
-    name, known = canonical_name(asked), lookup(asked)
     kinds = [axes.kind(dim) for dim in info.dims]
     expected = ["latitude", "longitude"] if role == "static" else ["time", "latitude", "longitude"]
     changes = role == "static" and "time" in kinds and info.shape[kinds.index("time")] != 1
@@ -96,17 +95,12 @@ def locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceCon
             f"{config.store}: '{array}' has dimensions ({', '.join(info.dims)}); as {role} it should have {', '.join(expected)}"
             f"{', and no time' if changes else ''}."
         )
-    given = config.units.get(asked) or config.units.get(name) or str(info.attributes.get("units", ""))
-    wanted = known.units if known else given
-    if not given and not dimensionless(wanted):
-        raise DataError(
-            f"{config.store}: '{array}' has no units; expected {wanted}. Say 'units: {{{asked}: …}}' in the source."
-        )
-    scale, offset = conversion(given, wanted, f"{config.store}: '{array}'") if given else (1.0, 0.0)
+    meaning = meaning_of(asked, array, info, config)
+    name, wanted, kind = meaning.variable, meaning.units, meaning.kind
     packed_scale, packed_offset = (
         float(info.attributes.get(k, d)) for k, d in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
-    kind, at = kind_of(info, known.kind if known else "instantaneous"), config.at if role == "forcing" else "target"
+    at = config.at if role == "forcing" else "target"
     levels: tuple[int, ...] | None = None
     made = [Channel(variable=name, units=wanted, kind=kind, at=at)]
     if "level" in kinds:
@@ -125,12 +119,13 @@ def locate(asked: str, array: str, info: ArrayInfo, role: str, config: SourceCon
         channels=Channels(made),
         kinds=tuple(kinds),
         levels=levels,
-        scale=packed_scale * scale,
-        offset=packed_offset * scale + offset,
+        scale=packed_scale * meaning.scale,
+        offset=packed_offset * meaning.scale + meaning.offset,
         missing=_missing_marks(info.attributes),
         static=role == "static",
         chunks=info.chunks,
         shape=info.shape,
+        meaning=meaning,
     )
 
 
@@ -156,16 +151,6 @@ def _as_dtype(mark: float, dtype: np.dtype[Any]) -> Any:
         return dtype.type(mark) if limits.min <= mark <= limits.max and mark.is_integer() else None
     with np.errstate(over="ignore"):
         return dtype.type(mark)
-
-
-def kind_of(info: ArrayInfo, default: Kind) -> Kind:
-    """Whether values belong to times or to intervals: what `cell_methods` says of time, else the vocabulary."""
-    methods = str(info.attributes.get("cell_methods", "")).lower()
-    kinds: dict[str, Kind] = {"point": "instantaneous", "sum": "accumulated", "mean": "mean"}
-    for method, kind in kinds.items():
-        if f"time: {method}" in methods:
-            return kind
-    return default
 
 
 def _as_slice(positions: NDArray[Any]) -> Any:

@@ -26,7 +26,7 @@ from credit_ray.data.store import cached_store
 from credit_ray.errors import DataError
 from credit_ray.grid.latlon import LatLonGrid
 from credit_ray.state import ROLES, Channels
-from credit_ray.times import Step, Times, format_time, format_times, month_start
+from credit_ray.times import Step, Times, format_time, format_times, month_start, parse_end, parse_time
 from credit_ray.variables import canonical_name, find_in_store
 
 FieldsByVariable = dict[str, NDArray[np.float32]]
@@ -67,6 +67,15 @@ class Source(Protocol):
         """Most times that are decoded together."""
         ...
 
+    @property
+    def stored(self) -> StoreSource | None:
+        """The store that it reads; None where it computes its fields."""
+        ...
+
+    def covers(self, times: Times) -> NDArray[np.bool_]:
+        """Which of these times it has fields at."""
+        ...
+
     def read(self, variables: Sequence[str], times: Times) -> FieldsByVariable:
         """Fields [time, (level,) *grid] of canonical variables at `times`, which the source has; static ones without time."""
         ...
@@ -92,6 +101,10 @@ class StoreSource:
         What was asked for.
     opened : int
         When, in nanoseconds: reads in other processes open the store anew once for each opening.
+    cell : tuple of int, optional
+        What a value of an interval covers, and how long after its time that ends, in seconds, where the store's `bounds` say it.
+    positions : array, optional
+        Where `times` lie in the store, where only a part of its times is used.
     """
 
     name: str
@@ -105,6 +118,15 @@ class StoreSource:
     flip_latitude: bool = False
     roll_longitude: int = 0
     opened: int = 0
+    cell: tuple[int, int] | None = None
+    positions: NDArray[np.intp] | None = field(default=None, repr=False)
+
+    @property
+    def stored(self) -> StoreSource:
+        return self
+
+    def covers(self, times: Times) -> NDArray[np.bool_]:
+        return np.ones(len(times), bool) if self.times is None else np.isin(times, self.times)
 
     @property
     def store(self) -> Store:
@@ -120,6 +142,8 @@ class StoreSource:
     def _read_one(self, variable: str, times: Times) -> NDArray[np.float32]:
         where = self.located[variable]
         positions = None if where.static or self.times is None else np.searchsorted(self.times, times)
+        if positions is not None and self.positions is not None:
+            positions = self.positions[positions]
         fields = where.fields(self._raw(where, positions, times))
         if self.flip_latitude:
             fields = fields[..., ::-1, :]
@@ -170,9 +194,10 @@ class StoreSource:
     def _refuse_missing(self, fields: NDArray[np.float32], variable: str, times: Times, static: bool) -> None:
         """Refuse values that are not finite, unless the config says that NaN is a place where the variable does not exist."""
         missing, infinite = np.isnan(fields), np.isinf(fields)
-        if self.config.missing == "mask" and not infinite.any():
-            if static:
-                return  # whoever asks for statics says what it takes
+        policy = self.config.policy(variable)
+        if policy != "error" and not infinite.any():
+            if static or policy == "interpolate":
+                return  # whoever asks for statics says what it takes; a layer above interpolates
             nowhere = missing.reshape(len(fields), -1).all(1)
             if nowhere.any():
                 raise DataError(
@@ -183,7 +208,8 @@ class StoreSource:
         affected = slice(None) if static else bad.reshape(len(fields), -1).any(1)
         raise DataError(
             f"{self.config.store}: '{variable}' has {int(bad.sum())} {'missing' if missing.any() else 'infinite'} values"
-            f"{self._at(times[affected], static)}. If they mean places that it does not have, say 'missing: mask' in data.sources.{self.name}."
+            f"{self._at(times[affected], static)}. If they mean places that it does not have, say 'missing: mask' in data.sources.{self.name}; "
+            f"'interpolate' bridges gaps in time."
         )
 
     def _at(self, times: Times, static: bool) -> str:
@@ -237,22 +263,58 @@ def open_source(name: str, config: SourceConfig, step: Step | None = None) -> St
         *(axes.dimension(kind, [w.array for w in located.values()]) for kind in ("latitude", "longitude"))
     )
     timed = [where for where in located.values() if not where.static]
-    times, calendar = axes.times(axes.dimension("time", [w.array for w in timed])) if timed else (None, None)
-    if times is not None and calendar is not None and step is not None and not step.fixed:
-        times = _by_month(times, calendar, config.store, step)
+    axis = _time_axis(axes, timed, config, step) if timed else _TimeAxis()
     return StoreSource(
         name,
         config,
         orientation.grid,
-        calendar,
-        times,
+        axis.calendar,
+        axis.times,
         max((where.chunks[where.kinds.index("time")] for where in timed), default=1),
         channels,
         located,
         orientation.flip_latitude,
         orientation.roll_longitude,
         opened,
+        axis.cell,
+        axis.positions,
     )
+
+
+@dataclass(frozen=True)
+class _TimeAxis:
+    times: Times | None = None
+    calendar: str | None = None
+    cell: tuple[int, int] | None = None
+    positions: NDArray[np.intp] | None = None
+
+
+def _time_axis(axes: Axes, timed: Sequence[Located], config: SourceConfig, step: Step | None) -> _TimeAxis:
+    """The times that are used, and what values of intervals cover."""
+    dim = axes.dimension("time", [where.array for where in timed])
+    times, calendar = axes.times(dim)
+    of_intervals = [where for where in timed if where.meaning.kind != "instantaneous"]
+    bounds = axes.time_bounds(dim) if of_intervals else None  # [time, start and end]
+    if step is not None and not step.fixed:
+        # a mean of January is often labelled with the first instant of February
+        times = _by_month(times if bounds is None else bounds[:, 0], calendar, config.store, step, timed)
+    kept = np.zeros(len(times), bool)
+    for first, last in config.dates:
+        kept |= (times >= parse_time(first, calendar)) & (times <= parse_end(last, calendar))
+    if config.dates and not kept.any():
+        raise DataError(
+            f"{config.store} has no time in its 'dates'; it goes from {format_time(times[0], calendar)} to {format_time(times[-1], calendar)}."
+        )
+    positions = np.flatnonzero(kept) if config.dates else None
+    return _TimeAxis(times if positions is None else times[positions], calendar, _cell(bounds, times), positions)
+
+
+def _cell(bounds: Times | None, times: Times) -> tuple[int, int] | None:
+    """Width of the intervals and their end after the time, in seconds, where all have the same."""
+    if bounds is None:
+        return None
+    cells = np.unique(np.stack([bounds[:, 1] - bounds[:, 0], bounds[:, 1] - times], 1), axis=0)
+    return (int(cells[0, 0]), int(cells[0, 1])) if len(cells) == 1 and cells[0, 0] > 0 else None
 
 
 def _open(config: SourceConfig, opened: int) -> Store:
@@ -268,13 +330,15 @@ def _access(config: SourceConfig) -> Access:
     )
 
 
-def _by_month(times: Times, calendar: str, store: str, step: Step) -> Times:
-    """The first instant of each time's month."""
+def _by_month(times: Times, calendar: str, store: str, step: Step, timed: Sequence[Located]) -> Times:
+    """The first instant of each time's month; the times as they are, where several in a month can be summed or averaged over it."""
     months = month_start(times, calendar)
     again = np.flatnonzero(np.diff(months) == 0)
-    if len(again):
+    if not len(again):
+        return months
+    if instants := [where.array for where in timed if where.meaning.kind == "instantaneous"]:
         raise DataError(
-            f"{store} has several times in one month ({format_times(times[again[0] : again[0] + 2], calendar)}), but data.timestep is {step}: "
-            f"give monthly data, or another time step."
+            f"{store} has several times in one month ({format_times(times[again[0] : again[0] + 2], calendar)}), but data.timestep is {step}, and "
+            f"'{instants[0]}' belongs to instants: give monthly data, or another time step."
         )
-    return months
+    return times

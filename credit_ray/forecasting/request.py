@@ -81,13 +81,11 @@ def refuse_uncovered(dataset: Dataset, init_times: Times, steps: int) -> None:
             )
     for source in dataset.sources:
         mine = [c for c in spec.forcing if c.name in source.channels["forcing"].names]
-        if source.times is None or not mine:
-            continue
         for channel in mine:
             later = int(channel.at == "target")
             for k in range(1 - spec.history + later, steps + later):
                 times = spec.step.add(init_times, k, spec.calendar)
-                absent = np.flatnonzero(~np.isin(times, source.times))
+                absent = np.flatnonzero(~source.covers(times))
                 if len(absent):
                     init, time = (format_time(t[absent[0]], spec.calendar) for t in (init_times, times))
                     raise DataError(

@@ -106,17 +106,27 @@ class LatLonGrid:
         halfway to the neighbours, R² Δλ (sin φ_north − sin φ_south), where the first and last cells end at the pole.
         On a global grid they sum to 4πR².
         """
+        rows, columns = self.edges()
+        heights = gauss_legendre(len(self.latitude))[1] if self.kind == "gaussian" else -np.diff(rows)
+        widths = np.radians(np.diff(columns))
+        if self.periodic:
+            widths[:] = 2 * np.pi / len(widths)
+        return EARTH_RADIUS_M**2 * heights[:, None] * widths[None, :]
+
+    def edges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Edges of the cells: sines of latitude from north to south [nlat + 1], longitudes in degrees [nlon + 1].
+
+        Halfway between the centres and at the poles; on a Gaussian grid so that the cells have the areas of the quadrature.
+        """
         if self.kind == "gaussian":
             heights = gauss_legendre(len(self.latitude))[1]
+            sines = 1.0 - np.concatenate([[0.0], np.cumsum(heights)]) * (2.0 / heights.sum())
         else:
             edges = _edges(self.latitude, clip=True)
             if self.reaches_poles:
                 edges[[0, -1]] = 90.0, -90.0
-            heights = -np.diff(np.sin(np.radians(edges)))
-        widths = np.radians(np.diff(_edges(self.longitude, clip=False)))
-        if self.periodic:
-            widths[:] = 2 * np.pi / len(widths)
-        return EARTH_RADIUS_M**2 * heights[:, None] * widths[None, :]
+            sines = np.sin(np.radians(edges))
+        return sines.clip(-1.0, 1.0), _edges(self.longitude, clip=False).astype(np.float64)
 
     def area_weights(self) -> NDArray[np.float64]:
         """Cell areas divided by their mean: [nlat, nlon], float64, mean one."""

@@ -124,12 +124,10 @@ def log_dataset(client: MlflowClient, run_id: str, experiment: Experiment, datas
 
 def attribution(dataset: Dataset) -> dict[str, dict[str, str]]:
     """What the stores say of title, licence and origin, by source; sources that say nothing are left out."""
-    from credit_ray.data.source import StoreSource
-
     said: dict[str, dict[str, str]] = {}
     for source in dataset.sources:
-        if isinstance(source, StoreSource):
-            attributes = source.store.attributes()
+        if source.stored is not None:
+            attributes = source.stored.store.attributes()
             if texts := {key: str(attributes[key])[:500] for key in _ORIGIN if attributes.get(key)}:
                 said[source.name] = texts
     return said

@@ -8,14 +8,22 @@ import pytest
 
 from credit_ray.data.units import conversion
 from credit_ray.errors import DataError
-from credit_ray.variables import VOCABULARY, Variable, canonical_name, find_in_store, lookup
+from credit_ray.variables import (
+    VOCABULARY,
+    Variable,
+    canonical_name,
+    counted_positive,
+    find_in_store,
+    interval_in_name,
+    lookup,
+)
 
 every = pytest.mark.parametrize("variable", VOCABULARY, ids=lambda v: v.name)
 
 
 @every
 def test_every_name_of_a_variable_finds_it(variable: Variable) -> None:
-    for name in (variable.name, variable.standard_name, *variable.aliases):
+    for name in variable.names:
         assert lookup(name) is variable
         assert canonical_name(name) == variable.name
         assert find_in_store(variable.name, {name: ""}, {}, "store") == name
@@ -31,7 +39,64 @@ def test_every_unit_can_be_read(variable: Variable) -> None:
 
 
 def test_horizontal_vectors_are_known_as_such() -> None:
-    assert {variable.name for variable in VOCABULARY if variable.vector} == {"u", "v", "u10", "v10"}
+    vectors = {variable.name for variable in VOCABULARY if variable.vector}
+    assert vectors == {"u", "v", "u10", "v10", "u100", "v100", "ocu", "ocv", "tauuo", "tauvo"}
+
+
+@every
+def test_a_counterpart_is_the_same_flux_as_the_other_of_mean_and_accumulation(variable: Variable) -> None:
+    if variable.counterpart:
+        other = lookup(variable.counterpart)
+        assert other is not None
+        assert other.counterpart == variable.name
+        assert {other.kind, variable.kind} == {"mean", "accumulated"}
+        assert bool(other.positive) == bool(variable.positive)
+        per = "s-1" if other.kind == "mean" else "s"
+        assert conversion(other.units, f"{variable.units} {per}", variable.name) == pytest.approx((1.0, 0.0))
+
+
+@every
+def test_radiation_heat_and_evaporation_say_their_direction(variable: Variable) -> None:
+    assert bool(variable.positive) == (
+        variable.units in ("W m-2", "J m-2", "N m-2") or variable.name in ("e", "evspsbl")
+    )
+
+
+def test_a_counterpart_is_found_where_the_variable_is_not() -> None:
+    assert find_in_store("e", {"QFLX": "", "T": ""}, {}, "store") == "QFLX"
+    assert find_in_store("rsds", {"surface_solar_radiation_downwards": ""}, {}, "store") == (
+        "surface_solar_radiation_downwards"
+    )
+    assert find_in_store("rsds", {"surface_solar_radiation_downwards": "", "FSDS": ""}, {}, "store") == "FSDS"
+
+
+def test_a_name_may_carry_its_interval() -> None:
+    assert canonical_name("total_precipitation_6hr") == "tp"
+    assert interval_in_name("total_precipitation_24hr") == 86400
+    assert interval_in_name("total_precipitation") is None
+    assert canonical_name("temperature_6hr") == "temperature_6hr"  # of an instant: nothing to say
+    with pytest.raises(DataError, match="may be total_precipitation_6hr or total_precipitation_24hr"):
+        find_in_store("tp", {"total_precipitation_6hr": "", "total_precipitation_24hr": ""}, {}, "store")
+
+
+@pytest.mark.parametrize(
+    ("array", "attributes", "positive"),
+    [
+        ("slhf", {}, "down"),
+        ("slhf", {"standard_name": "surface_upward_latent_heat_flux"}, "down"),  # as in many of ECMWF's files
+        ("mean_surface_latent_heat_flux", {}, "down"),
+        ("hfls", {"positive": "up"}, "up"),
+        ("LHFLX", {}, "up"),
+        ("LHFLX", {"positive": "Down"}, "down"),
+        ("x", {"standard_name": "surface_upward_latent_heat_flux"}, "up"),
+        ("x", {}, ""),
+        ("t", {}, ""),
+    ],
+)
+def test_the_direction_of_a_flux_is_told_by_attribute_then_name_then_standard_name(
+    array: str, attributes: dict[str, str], positive: str
+) -> None:
+    assert counted_positive(array, attributes) == positive
 
 
 def test_a_name_that_is_not_listed_means_itself() -> None:

@@ -341,18 +341,19 @@ def test_months_are_known_by_any_of_their_days(make: Make, save: Save) -> None:
 
 
 @pytest.mark.parametrize(
-    ("methods", "kind"),
+    ("variable", "methods", "kind"),
     [
-        ("time: mean", "mean"),
-        ("area: mean time: sum", "accumulated"),
-        ("time: point", "instantaneous"),
-        ("area: mean", "accumulated"),
+        ("t", "time: mean", "mean"),
+        ("tp", "area: mean time: sum", "accumulated"),
+        ("tp", "time: point", "instantaneous"),
+        ("tp", "area: mean", "accumulated"),
+        ("tp", "time: mean", "accumulated"),  # in kg m-2, so whatever it was averaged over, it is an amount
     ],
 )
 def test_the_kind_of_a_variable_is_what_its_cell_methods_say_else_the_vocabulary(
-    make: Make, save: Save, methods: str, kind: str
+    make: Make, save: Save, variable: str, methods: str, kind: str
 ) -> None:
-    opened = source(save(make(attributes={"tp": {"cell_methods": methods}})), prognostic=["tp"])
+    opened = source(save(make(attributes={variable: {"cell_methods": methods}})), prognostic=[variable])
     assert opened.channels["prognostic"][0].kind == kind
 
 
