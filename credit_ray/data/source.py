@@ -23,10 +23,11 @@ from credit_ray.data.axes import Axes
 from credit_ray.data.locate import Located, locate
 from credit_ray.data.patience import StoreFailure
 from credit_ray.data.store import cached_store
+from credit_ray.data.time_axis import TimeAxis, time_axis
 from credit_ray.errors import DataError
 from credit_ray.grid.latlon import LatLonGrid
 from credit_ray.state import ROLES, Channels
-from credit_ray.times import Step, Times, format_time, format_times, month_start, parse_end, parse_time
+from credit_ray.times import Step, Times, format_time, format_times
 from credit_ray.variables import canonical_name, find_in_store
 
 FieldsByVariable = dict[str, NDArray[np.float32]]
@@ -263,7 +264,7 @@ def open_source(name: str, config: SourceConfig, step: Step | None = None) -> St
         *(axes.dimension(kind, [w.array for w in located.values()]) for kind in ("latitude", "longitude"))
     )
     timed = [where for where in located.values() if not where.static]
-    axis = _time_axis(axes, timed, config, step) if timed else _TimeAxis()
+    axis = time_axis(axes, timed, config, step) if timed else TimeAxis()
     return StoreSource(
         name,
         config,
@@ -281,42 +282,6 @@ def open_source(name: str, config: SourceConfig, step: Step | None = None) -> St
     )
 
 
-@dataclass(frozen=True)
-class _TimeAxis:
-    times: Times | None = None
-    calendar: str | None = None
-    cell: tuple[int, int] | None = None
-    positions: NDArray[np.intp] | None = None
-
-
-def _time_axis(axes: Axes, timed: Sequence[Located], config: SourceConfig, step: Step | None) -> _TimeAxis:
-    """The times that are used, and what values of intervals cover."""
-    dim = axes.dimension("time", [where.array for where in timed])
-    times, calendar = axes.times(dim)
-    of_intervals = [where for where in timed if where.meaning.kind != "instantaneous"]
-    bounds = axes.time_bounds(dim) if of_intervals else None  # [time, start and end]
-    if step is not None and not step.fixed:
-        # a mean of January is often labelled with the first instant of February
-        times = _by_month(times if bounds is None else bounds[:, 0], calendar, config.store, step, timed)
-    kept = np.zeros(len(times), bool)
-    for first, last in config.dates:
-        kept |= (times >= parse_time(first, calendar)) & (times <= parse_end(last, calendar))
-    if config.dates and not kept.any():
-        raise DataError(
-            f"{config.store} has no time in its 'dates'; it goes from {format_time(times[0], calendar)} to {format_time(times[-1], calendar)}."
-        )
-    positions = np.flatnonzero(kept) if config.dates else None
-    return _TimeAxis(times if positions is None else times[positions], calendar, _cell(bounds, times), positions)
-
-
-def _cell(bounds: Times | None, times: Times) -> tuple[int, int] | None:
-    """Width of the intervals and their end after the time, in seconds, where all have the same."""
-    if bounds is None:
-        return None
-    cells = np.unique(np.stack([bounds[:, 1] - bounds[:, 0], bounds[:, 1] - times], 1), axis=0)
-    return (int(cells[0, 0]), int(cells[0, 1])) if len(cells) == 1 and cells[0, 0] > 0 else None
-
-
 def _open(config: SourceConfig, opened: int) -> Store:
     return cached_store(config.store, json.dumps(asdict(_access(config)), sort_keys=True), opened)
 
@@ -328,17 +293,3 @@ def _access(config: SourceConfig) -> Access:
         retry_seconds=config.retry_seconds,
         request_seconds=config.request_seconds,
     )
-
-
-def _by_month(times: Times, calendar: str, store: str, step: Step, timed: Sequence[Located]) -> Times:
-    """The first instant of each time's month; the times as they are, where several in a month can be summed or averaged over it."""
-    months = month_start(times, calendar)
-    again = np.flatnonzero(np.diff(months) == 0)
-    if not len(again):
-        return months
-    if instants := [where.array for where in timed if where.meaning.kind == "instantaneous"]:
-        raise DataError(
-            f"{store} has several times in one month ({format_times(times[again[0] : again[0] + 2], calendar)}), but data.timestep is {step}, and "
-            f"'{instants[0]}' belongs to instants: give monthly data, or another time step."
-        )
-    return times

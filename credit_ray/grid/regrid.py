@@ -84,7 +84,7 @@ class Regridding:
     @property
     def _coverage(self) -> NDArray[np.float64]:
         """How much of each target point's weight lies on the source: [*target.shape]."""
-        return np.outer(self.rows.sum(1), self.columns.sum(1))
+        return np.multiply.outer(self.rows.sum(1), self.columns.sum(1)).astype(np.float64)
 
     def _sums(self, fields: NDArray[np.float64]) -> NDArray[np.float64]:
         count, nlat, nlon = fields.shape
@@ -144,7 +144,7 @@ def _wrapped(columns: csr_array) -> csr_array:
     return csr_array(inner)
 
 
-def _linear(axis: NDArray[np.float64], at: NDArray[np.float64], reach: tuple[float, float] | None) -> csr_array:
+def _linear(axis: NDArray[np.floating], at: NDArray[np.floating], reach: tuple[float, float] | None) -> csr_array:
     """[at, axis] weights of linear interpolation on an ascending axis; none outside it, but for the constant as far as `reach`."""
     from scipy.sparse import csr_array
 
