@@ -318,6 +318,14 @@ def data_info(
     finish(describe_store(url), json)
 
 
+@data_app.command("presets")
+def data_presets(json: AsJson = False) -> None:
+    """Public archives and known layouts that `preset:` names in a source: URL, step, grid, levels, chunks, variables."""
+    from credit_ray.config.preset import list_presets
+
+    finish(list_presets(), json)
+
+
 @data_app.command("statistics")
 def data_statistics(
     config: ConfigPath = None, config_file: ConfigOption = None, set_: Overrides = None, json: AsJson = False

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
+from credit_ray.config.preset import on_preset
 from credit_ray.config.section import Section
 from credit_ray.errors import ConfigError
 from credit_ray.state import ROLES
@@ -22,6 +23,9 @@ Missing: TypeAlias = Literal["error", "mask", "interpolate"] | float
 class SourceConfig(Section):
     """One store and what is taken from it."""
 
+    preset: str | None = None
+    """Name of an archive or a layout (`credit-ray data presets`) that stands for store, options, names, units and levels; what is said here
+    stands over it."""
     store: str
     """URL or path of a Zarr store or a NetCDF file; a glob or a strftime template (`era5_%Y.zarr`) for a series of them that continues in
     time; `derived` for forcings that are computed from time and place."""
@@ -80,6 +84,16 @@ class SourceConfig(Section):
     def variables(self) -> list[str]:
         """All variables, in the order of their roles."""
         return [*self.prognostic, *self.diagnostic, *self.forcing, *self.static]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_its_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("preset") is None:
+            return given
+        try:
+            return on_preset(given)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("store")
     @classmethod

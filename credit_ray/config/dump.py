@@ -20,6 +20,7 @@ HIDDEN = "(hidden)"
 NOT_SCIENCE = ("resources", "output", "tracking")
 """Sections that say where and on what an experiment runs: its results do not depend on them."""
 
+_HOW_A_STORE_IS_REACHED = ("engine", "retry_seconds", "request_seconds")
 _AFTER_TRAINING = ("registry", "forecast", "verification", "serving")
 _HOW_NOT_WHAT = ("data.ingest.prefetch", "data.ingest.reader", "training.checkpoint", "training.max_failures")
 _NOT_OF_THE_STAGE = {"train": (*_AFTER_TRAINING, "tuning"), "tune": _AFTER_TRAINING}
@@ -90,6 +91,9 @@ def science(experiment: Experiment, stage: str | None = None) -> dict[str, Any]:
         saved and how far ahead it reads.
     """
     tree = _without_secrets(without_folders(experiment))
+    for source in tree["data"]["sources"].values():
+        for key in _HOW_A_STORE_IS_REACHED:
+            del source[key]
     sections = {
         k: v for k, v in tree.items() if k not in NOT_SCIENCE and k not in _NOT_OF_THE_STAGE.get(stage or "", ())
     }
@@ -109,8 +113,13 @@ def _digest(tree: Mapping[str, Any]) -> str:
 
 def _hidden(tree: Any) -> Any:
     if isinstance(tree, dict):
-        return {key: dict.fromkeys(value, HIDDEN) if key == SECRET else _hidden(value) for key, value in tree.items()}
+        return {key: _options(value) if key == SECRET else _hidden(value) for key, value in tree.items()}
     return [_hidden(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a file system; that there is no credential is no secret, and a written config that says so can be read again."""
+    return {key: value if value in (True, False, None, "anon") else HIDDEN for key, value in options.items()}
 
 
 def _escaped(tree: Any) -> Any:

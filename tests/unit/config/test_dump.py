@@ -17,6 +17,8 @@ ELSEWHERE = [
     "output=/scratch",
     "tracking.uri=http://127.0.0.1:5000",
     "data.sources.atmosphere.storage_options.secret=other",
+    "data.sources.atmosphere.engine=fsspec",
+    "data.sources.atmosphere.retry_seconds=9",
 ]
 
 
