@@ -90,7 +90,7 @@ def opened(name: str, folder: Path, **config: Any) -> StoreSource:
 def test_a_preset_reads_the_layout_of_its_archive(name: str, tmp_path: Path) -> None:
     layout = load_preset(name).layout
     known = load_preset(name).source.get("units", {})
-    asked = {
+    asked: dict[str, Any] = {
         "prognostic": [
             v for v in (*layout.upper, *layout.surface) if layout.upper.get(v, layout.surface.get(v)) or v in known
         ],
