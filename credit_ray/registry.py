@@ -163,7 +163,23 @@ losses = Registry(
     },
 )
 
+
+def _filters(**where: tuple[str, str]) -> dict[str, Entry]:
+    return {
+        name: Entry(f"credit_ray.physics.filters.{target}", f"credit_ray.physics.filters.arguments:{arguments}")
+        for name, (target, arguments) in where.items()
+    }
+
+
 constraints = Registry(
     "constraint",
-    {"positive": Entry("credit_ray.physics.constraints:Positive", "credit_ray.physics.arguments:PositiveArguments")},
+    {
+        "positive": Entry("credit_ray.physics.constraints:Positive", "credit_ray.physics.arguments:PositiveArguments"),
+        **_filters(
+            hyperdiffusion=("hyperdiffusion:Hyperdiffusion", "HyperdiffusionArguments"),
+            polar_filter=("polar:PolarFilter", "PolarFilterArguments"),
+            wind_artefact_filter=("wind_artefacts:WindArtefactFilter", "WindArtefactFilterArguments"),
+            skebs=("backscatter:Backscatter", "BackscatterArguments"),
+        ),
+    },
 )

@@ -318,12 +318,21 @@ class State:
         [trajectory], of the newest input time.
     carries : tuple of mapping
         What each constraint carries, in the constraints' order.
+    keys : array [trajectory] of int64, optional
+        Whose noise a trajectory gets (`credit_ray.noise`). By default its initial valid time, so that forecasts from different times
+        differ and a repeated one does not; members of an ensemble need keys of their own.
     """
 
     fields: Tensor
     forcing: Tensor
     valid_time: Times
     carries: tuple[Carry, ...] = ()
+    keys: Times | None = None
+
+    @property
+    def noise_keys(self) -> Times:
+        """[trajectory]: the keys, or what stands for them in an initial state."""
+        return self.valid_time if self.keys is None else self.keys
 
     def advance(self, following: Tensor, forcing: Tensor, valid_time: Times, carries: Sequence[Carry]) -> State:
         """The next state: `following` [trajectory, prognostic, *grid] joins the history and the oldest time leaves it."""

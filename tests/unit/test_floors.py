@@ -20,7 +20,7 @@ import credit_ray
 PACKAGE = Path(credit_ray.__file__).parent
 
 FLOORS = (
-    {"errors", "vocabulary", "variables", "registry", "times", "progress"},
+    {"errors", "vocabulary", "variables", "registry", "times", "progress", "noise"},
     {"grid", "state", "config"},
     {"cluster", "data", "models", "physics", "losses"},
     {"normalizer", "stepper", "package", "tracking"},

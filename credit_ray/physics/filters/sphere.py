@@ -1,0 +1,71 @@
+"""What filters share: transforms in the precision of a field, means over the sphere, and what they report."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from credit_ray.errors import ConfigError, DataError
+from credit_ray.grid.harmonics import SphericalHarmonics
+from credit_ray.grid.latlon import LatLonGrid
+from credit_ray.grid.legendre import quadrature
+from credit_ray.physics.constraints import Budget
+from credit_ray.physics.filters.selection import Selection, stack, wind
+from credit_ray.state import Fields, StateSpec
+
+
+def step_seconds(spec: StateSpec, kind: str) -> int:
+    """The length of a step.
+
+    Raises
+    ------
+    ConfigError
+        Where steps are months: a filter acts at a rate.
+    """
+    if not spec.step.fixed:
+        raise ConfigError(f"constraints: '{kind}' acts at a rate, and a step of {spec.step} has no fixed length.")
+    return spec.step.seconds
+
+
+def refuse_without_harmonics(grid: LatLonGrid, kind: str) -> None:
+    """ConfigError for a grid on which there are no spherical harmonics."""
+    try:
+        quadrature(grid)
+    except DataError as error:
+        raise ConfigError(f"constraints: '{kind}': {error}") from None
+
+
+def harmonics_like(grid: LatLonGrid, field: Tensor) -> SphericalHarmonics:
+    """The grid's transforms, on the field's device and in its precision."""
+    return _harmonics(grid, torch.float64 if field.dtype == torch.float64 else torch.float32, str(field.device))
+
+
+@lru_cache(maxsize=4)
+def _harmonics(grid: LatLonGrid, dtype: torch.dtype, device: str) -> SphericalHarmonics:
+    return SphericalHarmonics(grid, dtype=dtype).to(device)
+
+
+def gaussian_smoother(harmonics: SphericalHarmonics, deviation_km: float) -> Tensor:
+    """exp(−l(l+1) σ²/2R²), [l, 1]: what convolution with a Gaussian on the sphere does to each degree."""
+    return torch.exp(harmonics.eigenvalues * (deviation_km * 1000) ** 2 / 2)
+
+
+def sphere_mean(field: Tensor, weights: Tensor) -> Tensor:
+    """[..., *grid] → [..., 1, 1], float64."""
+    return (field.double() * weights.to(field.device)).mean((-2, -1), keepdim=True)
+
+
+def filter_budget(name: str, before: Fields, after: Fields, selection: Selection, weights: Tensor) -> Budget:
+    """Before and after a filter, [trajectory]: the mean kinetic energy of its winds; without any, the mean of its first variable."""
+    means = []
+    with torch.no_grad():
+        for fields in (before, after):
+            if selection.winds:
+                u, v = wind(fields, selection.winds)
+                means.append(sphere_mean((u.double().square() + v.double().square()) / 2, weights).mean((1, 2, 3)))
+            else:
+                means.append(sphere_mean(stack(fields, selection.scalars[:1]), weights).flatten())
+    first = before.channels[before.channels.index((selection.scalars or ("",))[0])] if not selection.winds else None
+    return Budget(name, means[0], means[1], first.units if first else "m2 s-2")
