@@ -54,6 +54,12 @@ class TrainingError(CreditRayError):
     """Training ended without a model; names the step and the cause."""
 
 
+class StoppedError(CreditRayError):
+    """Work saved itself and stopped before its end, as asked: the same command goes on. Scripts queue it again on this exit code."""
+
+    exit_code = 75
+
+
 def did_you_mean(name: str, known: Iterable[str], show: int = 12) -> str:
     """The end of a message about an unknown name: the nearest known one, then what there is.
 

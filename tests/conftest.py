@@ -34,7 +34,8 @@ for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
 def ray_cluster() -> Iterator[None]:
     """A local Ray cluster of four logical CPUs, for the whole session.
 
-    Its temporary directory has a short name because Unix socket paths end at 107 bytes.
+    Its temporary directory has a short name because Unix socket paths end at 107 bytes. The dashboard is on because Ray Train asks it whether a
+    stopped trial has ended: without it, the trial's CPUs would never come back.
     """
     import ray
 
@@ -43,7 +44,7 @@ def ray_cluster() -> Iterator[None]:
         address="local",
         num_cpus=4,
         num_gpus=0,
-        include_dashboard=False,
+        include_dashboard=True,
         object_store_memory=300 * 1024**2,
         _temp_dir=directory,
     )

@@ -22,7 +22,15 @@ NOT_SCIENCE = ("resources", "output", "tracking")
 
 _HOW_A_STORE_IS_REACHED = ("engine", "retry_seconds", "request_seconds")
 _AFTER_TRAINING = ("registry", "forecast", "verification", "serving")
-_HOW_NOT_WHAT = ("data.ingest.prefetch", "data.ingest.reader", "training.checkpoint", "training.max_failures")
+_HOW_NOT_WHAT = (
+    "data.ingest.prefetch",
+    "data.ingest.reader",
+    "training.accumulate",
+    "training.checkpoint",
+    "training.compile",
+    "training.max_failures",
+    "training.walltime",
+)
 _NOT_OF_THE_STAGE = {"train": (*_AFTER_TRAINING, "tuning"), "tune": _AFTER_TRAINING}
 
 

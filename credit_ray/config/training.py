@@ -119,6 +119,10 @@ class TrainingConfig(Section):
     """Passes through the training period. Give this or max_steps; default 10 epochs."""
     max_steps: int | None = Field(default=None, ge=1)
     """Optimiser steps."""
+    start_from: str | None = None
+    """A trained model whose weights, and scales, training starts with: `models:/NAME@ALIAS`, or a package's folder. Channels may be added."""
+    freeze: list[str] = []
+    """Patterns of the network's parameters that are not trained, such as `encoder.*`."""
     accumulate: int = Field(default=1, ge=1)
     """Pieces in which a worker computes its part of a batch, one after another: less memory, the same gradient."""
     optimizer: Optimizer = Optimizer()

@@ -100,6 +100,8 @@ class Plan:
         Times that the store decodes together; runs begin at multiples of it where slabs are long enough.
     shuffle_slabs : int
         Slabs per lane that windows are drawn from at a time.
+    detours : tuple of int
+        Epochs from which on the order is another one: training went back to a checkpoint there.
     """
 
     segments: Segments
@@ -110,6 +112,7 @@ class Plan:
     seed: int
     chunk: int = 1
     shuffle_slabs: int = 1
+    detours: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch_size % self.lanes:
@@ -243,7 +246,8 @@ class Lane:
 def _order(plan: Plan, epoch: int) -> tuple[Lane, ...]:
     length = plan.length(epoch)
     start, count = cut_runs(plan.segments, length, plan.slab_states, plan.chunk, plan.lanes * plan.shuffle_slabs)
-    random = np.random.Generator(np.random.Philox(key=[plan.seed, epoch]))
+    taken = sum(detour <= epoch for detour in plan.detours)
+    random = np.random.Generator(np.random.Philox(key=[plan.seed, epoch], counter=taken << 64))
     shuffled = random.permutation(len(start))
     start, count = start[shuffled], count[shuffled]
 

@@ -13,8 +13,8 @@ from credit_ray.data.runs import Segments
 from credit_ray.errors import ConfigError
 
 
-def training_plan(experiment: Experiment, dataset: Dataset) -> Plan:
-    """The order in which an experiment trains on its data.
+def training_plan(experiment: Experiment, dataset: Dataset, detours: tuple[int, ...] = ()) -> Plan:
+    """The order in which an experiment trains on its data; another one from the epochs in `detours` on.
 
     Raises
     ------
@@ -40,6 +40,7 @@ def training_plan(experiment: Experiment, dataset: Dataset) -> Plan:
         seed=experiment.seed,
         chunk=dataset.time_chunk,
         shuffle_slabs=ingest.shuffle_slabs,
+        detours=detours,
     )
     for epoch, _ in plan.stages:
         plan.steps(epoch)  # raises where there is no window

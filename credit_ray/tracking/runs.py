@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from credit_ray.config.dump import dump_yaml, science, science_digest
-from credit_ray.errors import ConfigError
+from credit_ray.errors import ConfigError, StoppedError
 from credit_ray.tracking import page
 from credit_ray.tracking.client import connect, few_retries, reason, tracking_uri
 from credit_ray.tracking.places import join, local_folder, redact, without_secrets, write_text
@@ -165,7 +165,8 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.finish("finished" if error is None else "failed" if isinstance(error, Exception) else "stopped")
+        stopped = isinstance(error, StoppedError) or not isinstance(error, Exception)
+        self.finish("finished" if error is None else "stopped" if stopped else "failed")
 
     def _try(self, what: str, send: Callable[[], object]) -> None:
         """MLflow's absence ends no run: what it should have is in the run's folder."""

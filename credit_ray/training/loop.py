@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +17,19 @@ from credit_ray.data.statistics import Statistics
 from credit_ray.losses.pointwise import Loss
 from credit_ray.losses.weights import loss_weights
 from credit_ray.models.network import ClosedForm
-from credit_ray.package import save_package
+from credit_ray.package import load_package, save_package
 from credit_ray.registry import losses
 from credit_ray.state import StateSpec, Window
 from credit_ray.stepper import Stepper, build_stepper
 from credit_ray.times import Times
-from credit_ray.tracking.spool import MetricSpool
 from credit_ray.training.checkpoint import PACKAGE, restore, write_checkpoint
+from credit_ray.training.detours import Detours
+from credit_ray.training.fine_tuning import freeze, with_weights_of
+from credit_ray.training.guard import DivergedError
+from credit_ray.training.log import DETAIL_EVERY, TrainLog
 from credit_ray.training.parallel import Workers
-from credit_ray.training.progress import BoardWriter
-from credit_ray.training.trainer import StepReport, Trainer
+from credit_ray.training.stopping import StopSign
+from credit_ray.training.trainer import Trainer
 from credit_ray.training.validation import Scores, validate
 
 
@@ -52,7 +54,11 @@ class Job:
     lineage : mapping
         Of the packages that it makes.
     board : actor
-        Where progress is shown.
+        Where progress is shown, and whether to stop is asked.
+    deadline : float, optional
+        Seconds since 1970 at which to save and stop.
+    start_from : str, optional
+        Folder of the package whose weights training starts with.
     """
 
     experiment: Experiment
@@ -66,18 +72,22 @@ class Job:
     tracking_uri: str
     lineage: dict[str, Any]
     board: Any
+    deadline: float | None = None
+    start_from: str | None = None
 
 
 def train_worker(job: Job) -> None:
     """Run by Ray Train on every worker."""
     training, threads = job.experiment.training, job.experiment.resources.threads
     workers = Workers.here(None if threads == "auto" else threads)
-    stepper = new_stepper(job.experiment, job.dataset, job.statistics).to(workers.device)
-    plan = training_plan(job.experiment, job.dataset)
+    stepper = new_stepper(job.experiment, job.dataset, job.statistics, job.start_from).to(workers.device)
+    detours = Detours(job.run_directory)
+    plan = training_plan(job.experiment, job.dataset, detours.epochs())
     total = training_steps(job.experiment, plan)
     trainer = Trainer(stepper, build_loss(job.experiment, stepper), training, total, job.experiment.seed, workers)
-    start = restore(trainer)
-    log = _Log(job, workers, plan, total, start)
+    start = restore(trainer, job.run_directory)
+    log = TrainLog(job, workers, plan, total, start)
+    stop = StopSign(job.board, job.deadline, workers)
     if isinstance(stepper.network, ClosedForm):
         _solve(stepper, stepper.network, _loader(job, plan, workers, 0, plan.steps(0)), workers)
         trainer.step = total
@@ -85,20 +95,38 @@ def train_worker(job: Job) -> None:
     else:
         loader = _loader(job, plan, workers, start, total)
         for window in loader:
-            epoch, step = plan.locate(trainer.step)
+            epoch, _ = plan.locate(trainer.step)
             window = window.to(workers.device)
-            report = trainer.update(window, training.stage(epoch))
-            log.step(trainer, report, loader.statistics.metrics(), window)
-            if step + 1 == plan.steps(epoch) or trainer.step == total:
-                _end_epoch(job, trainer, epoch, log)
-            elif workers.any(log.minutes_since_checkpoint > training.checkpoint.every_minutes):
-                _checkpoint(job, trainer, epoch, None, log)
+            try:
+                report = trainer.update(window, training.stage(epoch))
+            except DivergedError as error:
+                log.close()
+                detours.take(epoch, training.guard.rollbacks, error, write=workers.rank == 0)
+                raise
+            log.step(trainer, report, loader.statistics.metrics())
+            if trainer.step % DETAIL_EVERY == 0:
+                log.losses(trainer.step, trainer.losses_by_variable(window))
+            ended = trainer.step == total or plan.locate(trainer.step)[0] > epoch
+            stopping, due = workers.any(stop.is_set(), log.checkpoint_is_due(trainer.step))
+            early = stop.reason if stopping and trainer.step < total else None
+            if ended:
+                _end_epoch(job, trainer, epoch, log, early)
+            elif early or due:
+                _checkpoint(job, trainer, epoch, None, log, early)
+            if early:
+                break
     log.close()
 
 
-def new_stepper(experiment: Experiment, dataset: Dataset, statistics: Statistics) -> Stepper:
-    """The stepper that this experiment trains, with fresh weights."""
-    return build_stepper(experiment, dataset.spec, statistics, torch.tensor(dataset.statics()))
+def new_stepper(
+    experiment: Experiment, dataset: Dataset, statistics: Statistics, start_from: str | None = None
+) -> Stepper:
+    """The stepper that this experiment trains, with fresh weights, or with those of the package in the folder `start_from`."""
+    stepper = build_stepper(experiment, dataset.spec, statistics, torch.tensor(dataset.statics()))
+    if start_from is not None:
+        stepper = with_weights_of(load_package(start_from).stepper, stepper)
+    freeze(stepper.network, experiment.training.freeze)
+    return stepper
 
 
 def build_loss(experiment: Experiment, stepper: Stepper) -> Loss:
@@ -161,7 +189,7 @@ def _solve(stepper: Stepper, network: ClosedForm, windows: Iterable[Window], wor
         network.solve()
 
 
-def _end_epoch(job: Job, trainer: Trainer, epoch: int, log: _Log) -> None:
+def _end_epoch(job: Job, trainer: Trainer, epoch: int, log: TrainLog, stopped: str | None = None) -> None:
     """Validate if it is due, and save."""
     scores = None
     due = (epoch + 1) % job.experiment.training.validation.every_epochs == 0 or trainer.step == trainer.total_steps
@@ -175,15 +203,20 @@ def _end_epoch(job: Job, trainer: Trainer, epoch: int, log: _Log) -> None:
                 trainer.workers,
                 job.experiment.training.batch_size,
             )
-    _checkpoint(job, trainer, epoch, scores, log)
+        trainer.validated(scores.score)
+    _checkpoint(job, trainer, epoch, scores, log, stopped)
 
 
-def _checkpoint(job: Job, trainer: Trainer, epoch: int, scores: Scores | None, log: _Log) -> None:
-    """Save the trainer and the package that its averaged weights make; the upload goes on beside the next steps."""
+def _checkpoint(
+    job: Job, trainer: Trainer, epoch: int, scores: Scores | None, log: TrainLog, stopped: str | None = None
+) -> None:
+    """Save the trainer and the package that its averaged weights make; the upload goes on beside the next steps, unless there are none."""
     import ray.train
     from ray.train import Checkpoint, CheckpointUploadMode
 
     metrics: dict[str, Any] = {"global_step": trainer.step, "epoch": epoch, "epochs": log.epochs}
+    if stopped is not None:
+        metrics["stopped"] = stopped
     if scores is not None:
         metrics |= scores.metrics()
         log.scores(trainer.step, scores)
@@ -200,53 +233,7 @@ def _checkpoint(job: Job, trainer: Trainer, epoch: int, scores: Scores | None, l
         metrics,
         checkpoint=checkpoint,
         checkpoint_dir_name=f"step-{trainer.step:08d}",
-        checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+        checkpoint_upload_mode=CheckpointUploadMode.SYNC if stopped else CheckpointUploadMode.ASYNC,
         delete_local_checkpoint_after_upload=True,
     )
-    log.checkpointed()
-
-
-class _Log:
-    """Rank 0's words: metrics to the spool, progress to the board. On other ranks it only keeps time."""
-
-    def __init__(self, job: Job, workers: Workers, plan: Plan, total: int, start: int) -> None:
-        self.plan, self.total, self.epochs = plan, total, plan.locate(total - 1)[0] + 1
-        self.batch_size = job.experiment.training.batch_size
-        self.spool = self.board = None
-        if workers.rank == 0:
-            self.spool = MetricSpool(job.run_directory, run_id=job.run_id, tracking_uri=job.tracking_uri)
-            self.board = BoardWriter(job.board)
-        self._saved = self._begun = time.monotonic()
-        self._start = start
-
-    @property
-    def minutes_since_checkpoint(self) -> float:
-        return (time.monotonic() - self._saved) / 60
-
-    def checkpointed(self) -> None:
-        self._saved = time.monotonic()
-
-    def step(self, trainer: Trainer, report: StepReport, reading: dict[str, float]) -> None:
-        if self.spool is None or self.board is None:
-            return
-        rate = (trainer.step - self._start) * self.batch_size / (time.monotonic() - self._begun)
-        metrics = {
-            "train/loss": report.loss,
-            "train/gradient_norm": report.gradient_norm,
-            "train/learning_rate": report.learning_rate,
-            "train/windows_per_second": rate,
-            "train/skipped_steps": float(trainer.guard.left_out),
-        }
-        self.spool.log(metrics | reading, step=trainer.step)
-        epoch, _ = self.plan.locate(trainer.step - 1)
-        self.board.post(step=trainer.step, epoch=epoch, epochs=self.epochs, loss=report.loss, samples_per_second=rate)
-
-    def scores(self, step: int, scores: Scores) -> None:
-        if self.spool is None or self.board is None:
-            return
-        self.spool.log(scores.metrics(), step=step)
-        self.board.post(score=scores.score)
-
-    def close(self) -> None:
-        if self.spool is not None:
-            self.spool.close()
+    log.checkpointed(trainer.step)

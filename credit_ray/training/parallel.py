@@ -58,8 +58,9 @@ class Workers:
         ):
             parameter.grad = part.view_as(gradient)
 
-    def any(self, flag: bool) -> bool:
-        """Whether any worker says so: all leave a branch together."""
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Whether any worker says so, for each flag: all leave a branch together."""
         if self.world == 1:
-            return flag
-        return bool(self.sum_(torch.tensor(float(flag), device=self.device)).item())
+            return flags
+        said = self.sum_(torch.tensor([float(flag) for flag in flags], device=self.device))
+        return tuple(bool(n) for n in said.tolist())

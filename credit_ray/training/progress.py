@@ -17,10 +17,19 @@ _LINE_SECONDS = 30.0
 
 
 class Board:
-    """Holds the newest state of a training; lives in a Ray actor, written by rank 0 and read by the driver."""
+    """Between driver and workers: the newest state of a training, written by rank 0, and the driver's wish to stop. Lives in a Ray actor."""
 
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
+        self._wish: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """The driver wants training to save itself and stop."""
+        self._wish = reason
+
+    def wish(self) -> str | None:
+        """Why it should stop, if it should."""
+        return self._wish
 
     def post(self, state: dict[str, Any]) -> None:
         """Replace what is shown."""
@@ -81,6 +90,8 @@ def _text(state: dict[str, Any]) -> str:
         f"loss {state['loss']:.4f}",
         f"{state['samples_per_second']:.1f} windows/s",
     ]
+    if state["waiting"] > 0.05:  # else reading keeps up, which is no news
+        parts.append(f"waiting for data {state['waiting']:.0%}")
     if "score" in state:
         parts.append(f"validation {state['score']:.3f} of persistence")
     return ", ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,11 @@ from credit_ray.data.dataset import Dataset, open_dataset
 from credit_ray.data.plan import Plan
 from credit_ray.data.plan_report import training_plan, training_steps
 from credit_ray.data.statistics import Statistics, cached_statistics
-from credit_ray.errors import ClusterError, CreditRayError, TrainingError
+from credit_ray.errors import ClusterError, CreditRayError, StoppedError, TrainingError
 from credit_ray.times import Times
 
 if TYPE_CHECKING:
+    from credit_ray.tracking.fetching import FetchedModel
     from credit_ray.tracking.runs import Run
 
 log = logging.getLogger(__name__)
@@ -106,18 +107,25 @@ def fit(
     """
     from credit_ray.tracking.runs import start_run
 
+    deadline = _deadline(experiment)
     dataset = open_dataset(experiment.data)
     plan = training_plan(experiment, dataset)
     statistics = cached_statistics(experiment, dataset)
-    _try_one_step(experiment, dataset, statistics)
+    donor = _donor(experiment)
+    _try_one_step(experiment, dataset, statistics, str(donor.directory) if donor else None)
     inits, lead = validation_inits(experiment, dataset, plan)
     with start_run(
         experiment, stage="train", dataset=dataset, statistics=statistics, resume=resume, parent=parent_run
     ) as run:
         started = time.monotonic()
         with ray_session(experiment.resources):
-            metrics = _fit(experiment, dataset, plan, statistics, inits, lead, run, callbacks)
+            metrics = _fit(experiment, dataset, plan, statistics, inits, lead, run, callbacks, donor, deadline)
         seconds = time.monotonic() - started
+        if "stopped" in metrics:
+            raise StoppedError(
+                f"Training saved itself after step {metrics['global_step']} of {training_steps(experiment, plan)} and stopped ({metrics['stopped']}). "
+                f"The same command goes on with it: run {run.run_id}."
+            )
         package = Path(run.directory) / "package"
         headline = {"validation/score": metrics["validation/score"]} if "validation/score" in metrics else {}
         version = run.register(package, metrics=headline) if parent_run is None else ""
@@ -145,13 +153,28 @@ def validation_inits(experiment: Experiment, dataset: Dataset, plan: Plan) -> tu
     return dataset.inits(dataset.period("validation"), lead, config.inits), lead
 
 
-def _try_one_step(experiment: Experiment, dataset: Dataset, statistics: Statistics) -> None:
+def _deadline(experiment: Experiment) -> float | None:
+    """Seconds since 1970 at which the workers save themselves."""
+    seconds = experiment.training.walltime_seconds
+    return None if seconds is None else time.time() + seconds
+
+
+def _donor(experiment: Experiment) -> FetchedModel | None:
+    """The model that training starts from."""
+    from credit_ray.tracking.client import tracking_uri
+    from credit_ray.tracking.fetching import fetch_model
+
+    given = experiment.training.start_from
+    return None if given is None else fetch_model(given, tracking_uri(experiment))
+
+
+def _try_one_step(experiment: Experiment, dataset: Dataset, statistics: Statistics, start_from: str | None) -> None:
     """Build the model and step once from real data, so that what can't work fails here and not on a cluster."""
     import torch
 
     from credit_ray.training.loop import build_loss, new_stepper
 
-    stepper = new_stepper(experiment, dataset, statistics).eval()
+    stepper = new_stepper(experiment, dataset, statistics, start_from).eval()
     build_loss(experiment, stepper)
     first = dataset.inits(dataset.period("train"), 1, 1)
     with torch.inference_mode():
@@ -167,6 +190,8 @@ def _fit(
     lead: int,
     run: Run,
     callbacks: tuple[Any, ...],
+    donor: FetchedModel | None,
+    deadline: float | None,
 ) -> dict[str, Any]:
     """Run the workers to the end, and leave the best package in the run's folder; gives that checkpoint's metrics."""
     import ray.train
@@ -174,22 +199,33 @@ def _fit(
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
     from credit_ray.data.ingest import configure_ray_data, in_order, ray_slabs
-    from credit_ray.training.checkpoint import PACKAGE, RAY_RUN, newest_step
+    from credit_ray.training.checkpoint import PACKAGE, RAY_RUN, newest_checkpoint
+    from credit_ray.training.detours import Detours
     from credit_ray.training.loop import Job, train_worker
     from credit_ray.training.progress import shown_progress
+    from credit_ray.training.stopping import stop_on_signals
 
     resources, config = experiment.resources, experiment.training
     total, reader = training_steps(experiment, plan), _reader(experiment, dataset, plan)
     gpus = (1.0 if has_gpus() else 0.0) if resources.gpus_per_worker == "auto" else resources.gpus_per_worker
     readers = None if resources.readers == "auto" else resources.readers
     directory, epochs = str(run.directory), plan.locate(total - 1)[0] + 1
+    Detours(directory).try_again()
+    lineage = {**run.lineage, "training_period": list(dataset.period("train"))}
+    if donor is not None:
+        lineage["started_from"] = {"uri": donor.uri, "digest": donor.digest}
     datasets: dict[str, Any] = {}
     if reader == "ray":
         configure_ray_data()
         workers = resources.workers
-        datasets["train"] = lambda: ray_slabs(
-            dataset, plan.rows(workers, newest_step(directory), epochs), readers=readers
-        )
+
+        def slabs() -> Any:
+            """Called by the controller each time it starts workers: from where they go on, in the order that they will ask for."""
+            newest = newest_checkpoint(directory)
+            ordered = replace(plan, detours=Detours(directory).epochs())
+            return ray_slabs(dataset, ordered.rows(workers, newest.step if newest else 0, epochs), readers=readers)
+
+        datasets["train"] = slabs
     with shown_progress(total) as board:
         job = Job(
             experiment=experiment,
@@ -201,8 +237,10 @@ def _fit(
             run_id=run.run_id,
             run_directory=directory,
             tracking_uri=run.tracking_uri,
-            lineage={**run.lineage, "training_period": list(dataset.period("train"))},
+            lineage=lineage,
             board=board,
+            deadline=deadline,
+            start_from=_kept(donor, run),
         )
         trainer = TorchTrainer(
             lambda config: train_worker(config["job"]),
@@ -227,11 +265,14 @@ def _fit(
             dataset_config=ray.train.DataConfig(execution_options=in_order()),
         )
         try:
-            result = trainer.fit()
+            with stop_on_signals(board):
+                result = trainer.fit()
         except WorkerGroupError as error:
             raise _the_cause(error) from error
         except ControllerError as error:
             raise ClusterError(f"Ray Train could not run its workers: {error}") from error
+    if "stopped" in (result.metrics or {}):
+        return dict(result.metrics or {})
     scored = [(c, m) for c, m in result.best_checkpoints or [] if "validation/score" in m]
     if scored:
         checkpoint, metrics = min(scored, key=lambda pair: pair[1]["validation/score"])
@@ -244,6 +285,15 @@ def _fit(
         shutil.rmtree(kept, ignore_errors=True)
         whole.rename(kept)
     return dict(metrics)
+
+
+def _kept(donor: FetchedModel | None, run: Run) -> str | None:
+    """The donor's package in the run's folder, where all workers see it, now and when training goes on."""
+    if donor is None:
+        return None
+    folder = Path(run.directory) / "start_from"
+    shutil.copytree(donor.directory, folder, dirs_exist_ok=True)
+    return str(folder)
 
 
 def _the_cause(error: Any) -> CreditRayError:

@@ -40,7 +40,7 @@ esac
 # In place of the command line: connects as it does, uses all nodes, then ends or works on until it is interrupted.
 TRAIN = """\
 #!{python}
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from credit_ray.cluster import ray_session
 from credit_ray.config.training import Resources
@@ -52,6 +52,7 @@ with ray_session(Resources()):
     nodes = set(ray.get([where.remote() for _ in range(4)]))
     token = os.stat(os.environ["RAY_AUTH_TOKEN_PATH"])
     print(sys.argv[1:], "CPUs", ray.cluster_resources()["CPU"], "on", len(nodes), "nodes;", oct(token.st_mode & 0o777), flush=True)
+    signal.signal(signal.SIGUSR1, lambda *_: (print("saved", flush=True), sys.exit(75)))
     Path("working").touch()
     time.sleep(600)
 """
@@ -178,14 +179,15 @@ def test_without_a_config_nothing_starts(allocate: Callable[[str], Allocation]) 
 
 
 @pytest.mark.slow
-def test_near_the_time_limit_training_is_interrupted_and_queued_again(allocate: Callable[[str], Allocation]) -> None:
+def test_near_the_time_limit_training_saves_itself_and_is_queued_again(allocate: Callable[[str], Allocation]) -> None:
     allocation = allocate("localhost,127.0.0.1")
     job = allocation.start("my.yaml", "--set", "seed=1")
     wait_for((allocation.folder / "working").exists, job)
     job.send_signal(signal.SIGUSR1)
     said, _ = job.communicate()
     assert "['train', 'my.yaml', '--set', 'seed=1'] CPUs 4.0 on 2 nodes; 0o600" in said
-    assert "KeyboardInterrupt" in said
+    assert "saved" in said
+    assert job.returncode == 75
     assert (allocation.folder / "requeued").exists()
     assert traces(allocation) == []
 

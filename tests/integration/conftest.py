@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,21 @@ def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_experiment(waves: Path, tmp_path: Path) -> MakeExperiment:
-    """The experiment on it, with some sections replaced."""
+def make_experiment(make_experiment_in: MakeExperiment, tmp_path: Path) -> MakeExperiment:
+    """The experiment on it, with some sections replaced; its results go below the test's own folder."""
+    return partial(make_experiment_in, tmp_path / "runs")
 
-    def make(**sections: Any) -> Experiment:
+
+@pytest.fixture(scope="session")
+def make_experiment_in(waves: Path) -> MakeExperiment:
+    """The same, for a folder."""
+
+    def make(output: Path, /, **sections: Any) -> Experiment:
         source = {"store": str(waves), "prognostic": ["z", "u"], "diagnostic": ["v"], "static": ["orography"]}
         clock = {"store": "derived", "forcing": ["cos_local_time"], "static": ["sin_latitude"]}
         plain: dict[str, Any] = {
             "name": "waves",
-            "output": str(tmp_path / "runs"),
+            "output": str(output),
             "data": {
                 "timestep": "6h",
                 "sources": {"waves": source, "clock": clock},

@@ -15,15 +15,16 @@ import pytest
 import torch
 
 from credit_ray.config.experiment import Experiment
+from credit_ray.errors import StoppedError, TrainingError
 from credit_ray.package import load_package
 from credit_ray.training import TrainResult, run_training
 
 MakeExperiment = Callable[..., Experiment]
 
 
-def kill_worker_after_a_checkpoint(output: Path, killed: list[int]) -> None:
-    """Send SIGKILL to the training worker in the middle of the epoch that follows its first checkpoint."""
-    deadline = time.monotonic() + 120
+def after_a_checkpoint(output: Path, strike: Callable[[], bool], struck: list[bool]) -> None:
+    """Do something in the middle of the epoch that follows a run's first checkpoint."""
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         time.sleep(0.05)
         snapshots = list(output.glob("*/*/checkpoints/checkpoint_manager_snapshot.json"))
@@ -33,10 +34,21 @@ def kill_worker_after_a_checkpoint(output: Path, killed: list[int]) -> None:
             newest = json.loads(snapshots[0].read_text())["latest_checkpoint_result"]
         except (json.JSONDecodeError, KeyError):
             continue
-        if newest and (workers := processes("RayTrainWorker")):
-            killed.append(workers[0])
-            os.kill(workers[0], signal.SIGKILL)
+        if newest and strike():
+            struck.append(True)
             return
+
+
+def kill_a_worker() -> bool:
+    workers = processes("RayTrainWorker")
+    if workers:
+        os.kill(workers[0], signal.SIGKILL)
+    return bool(workers)
+
+
+def signal_the_driver() -> bool:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return True
 
 
 def processes(title: str) -> list[int]:
@@ -67,21 +79,95 @@ def history(result: TrainResult, metric: str) -> list[int]:
     return sorted(point.step for point in MlflowClient(result.tracking_uri).get_metric_history(result.run_id, metric))
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_killed_worker_costs_nothing_but_time(make_experiment: MakeExperiment, tmp_path: Path) -> None:
-    training = {"batch_size": 2, "max_epochs": 4, "validation": {"lead": "6h", "inits": 2}}
-    whole = run_training(make_experiment(output=str(tmp_path / "whole"), training=training))
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_worker_after_a_checkpoint, args=(tmp_path / "killed", killed))
-    killer.start()
-    resumed = run_training(make_experiment(output=str(tmp_path / "killed"), training=training))
-    killer.join()
-    assert killed, "the worker was never killed, so nothing was tested"
-    expected, found = weights(whole), weights(resumed)
+LONG = {"batch_size": 2, "max_epochs": 4, "validation": {"lead": "6h", "inits": 2}}
+
+
+@pytest.fixture(scope="module")
+def whole(
+    ray_cluster: None, make_experiment_in: MakeExperiment, tmp_path_factory: pytest.TempPathFactory
+) -> TrainResult:
+    """A training that nothing disturbed."""
+    return run_training(make_experiment_in(tmp_path_factory.mktemp("whole"), training=LONG))
+
+
+@contextlib.contextmanager
+def struck(output: Path, strike: Callable[[], bool]) -> Iterator[None]:
+    """A training inside this block is struck after its first checkpoint."""
+    done: list[bool] = []
+    thread = threading.Thread(target=after_a_checkpoint, args=(output, strike, done))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    assert done, "training was over before it was struck, so nothing was tested"
+
+
+def assert_same(one: TrainResult, other: TrainResult) -> None:
+    """The same weights bit for bit, and each step once in MLflow."""
+    expected, found = weights(other), weights(one)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    steps = history(resumed, "train/loss")
-    assert steps == list(range(1, resumed.steps + 1))
-    assert steps == history(whole, "train/loss")
+    steps = history(one, "train/loss")
+    assert steps == list(range(1, one.steps + 1))
+    assert steps == history(other, "train/loss")
+
+
+def test_a_killed_worker_costs_nothing_but_time(
+    whole: TrainResult, make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    with struck(tmp_path, kill_a_worker):
+        resumed = run_training(make_experiment(output=str(tmp_path), training=LONG))
+    assert_same(resumed, whole)
+
+
+def test_a_signal_saves_and_the_same_command_goes_on(
+    whole: TrainResult, make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    experiment = make_experiment(output=str(tmp_path), training=LONG)
+    with (
+        struck(tmp_path, signal_the_driver),
+        pytest.raises(StoppedError, match=r"SIGUSR1.*same command goes on") as stopped,
+    ):
+        run_training(experiment)
+    assert stopped.value.exit_code == 75
+    resumed = run_training(experiment)
+    assert resumed.run_id in str(stopped.value)
+    assert_same(resumed, whole)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_training_that_diverges_tries_another_order_then_gives_up_by_name(
+    make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    hopeless = {
+        "optimizer": {"lr": 1e30},
+        "clip": None,
+        "guard": {"patience": 2, "rollbacks": 1},
+        "max_failures": 2,
+        "validation": {"inits": 1},
+    }
+    with pytest.raises(TrainingError, match=r"At step \d+.*not finite.*went back to a checkpoint 1 times"):
+        run_training(make_experiment(output=str(tmp_path), training=hopeless))
+    (record,) = tmp_path.glob("waves/*/detours.json")
+    assert json.loads(record.read_text())["epochs"] == [0]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_training_starts_from_a_model_that_exists(
+    whole: TrainResult, make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    training = {"max_epochs": 1, "validation": {"lead": "12h", "inits": 3}, "ema": None, "freeze": ["head.*"]}
+    tuned = run_training(
+        make_experiment(
+            output=str(tmp_path), training={**training, "start_from": whole.package, "optimizer": {"lr": 1e-9}}
+        )
+    )
+    before, after = weights(whole), weights(tuned)
+    assert torch.equal(after["head.weight"], before["head.weight"])
+    for name, weight in before.items():
+        torch.testing.assert_close(after[name], weight, rtol=1e-4, atol=1e-5)
+    lineage = load_package(tuned.package).lineage
+    assert lineage["started_from"]["digest"] == load_package(whole.package).digest
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -54,7 +54,13 @@ def test_the_science_depends_on_everything_else(base: Path, setting: str) -> Non
 
 @pytest.mark.parametrize(
     "setting",
-    ["forecast.lead=3d", "registry.alias=best", "data.ingest.prefetch=9", "training.checkpoint.every_minutes=1"],
+    [
+        "forecast.lead=3d",
+        "registry.alias=best",
+        "data.ingest.prefetch=9",
+        "training.checkpoint.every_minutes=1",
+        "training.walltime=2h",
+    ],
 )
 def test_what_comes_after_training_does_not_make_another_training(base: Path, setting: str) -> None:
     changed, unchanged = load_experiment(base, [setting]), load_experiment(base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -317,3 +318,18 @@ def test_forty_years_of_hours_are_planned_for_twenty_epochs_in_bounded_memory() 
     tracemalloc.stop()
     assert now < 1.2 * after_one
     assert peak < 150e6
+
+
+@few
+@given(plans(), st.integers(0, 2))
+def test_a_detour_changes_the_order_from_its_epoch_on_and_loses_no_window(plan: Plan, epoch: int) -> None:
+    detour = replace(plan, detours=(epoch,))
+    for e in range(3):
+        before, after = (
+            np.concatenate([p.windows(s) for s in range(p.first_step(e), p.first_step(e + 1))]) for p in (plan, detour)
+        )
+        assert np.array_equal(np.sort(before), np.sort(after))
+        if e < epoch:
+            assert np.array_equal(before, after)
+        elif len(before) > 20:
+            assert not np.array_equal(before, after)
