@@ -24,17 +24,13 @@ class Detours:
         self._path = Path(run_directory) / _FILE
 
     def epochs(self) -> tuple[int, ...]:
-        """Epochs from which on the order is another one.
+        """Epochs from which on the order is another one."""
+        return tuple(self._read().get("epochs", ()))  # type: ignore[arg-type]
 
-        Raises
-        ------
-        TrainingError
-            Where the run has given up.
-        """
-        known = self._read()
-        if known.get("gave_up"):
-            raise TrainingError(str(known["gave_up"]))
-        return tuple(known.get("epochs", ()))
+    def refuse_if_in_vain(self) -> None:
+        """Raise TrainingError where the run has given up: restarting its workers is of no use."""
+        if gave_up := self._read().get("gave_up"):
+            raise TrainingError(str(gave_up))
 
     def take(self, epoch: int, most: int, why: Exception, *, write: bool) -> None:
         """One detour more, or the end where there have been `most`; only one worker writes."""

@@ -82,6 +82,7 @@ def train_worker(job: Job) -> None:
     workers = Workers.here(None if threads == "auto" else threads)
     stepper = new_stepper(job.experiment, job.dataset, job.statistics, job.start_from).to(workers.device)
     detours = Detours(job.run_directory)
+    detours.refuse_if_in_vain()
     plan = training_plan(job.experiment, job.dataset, detours.epochs())
     total = training_steps(job.experiment, plan)
     trainer = Trainer(stepper, build_loss(job.experiment, stepper), training, total, job.experiment.seed, workers)
