@@ -155,12 +155,28 @@ networks = Registry(
     ),
 )
 
+
+def _losses(**where: tuple[str, str, str]) -> dict[str, Entry]:
+    return {
+        name: Entry(f"credit_ray.losses.{module}:{cls}", f"credit_ray.losses.arguments:{arguments}Arguments")
+        for name, (module, cls, arguments) in where.items()
+    }
+
+
 losses = Registry(
     "loss",
-    {
-        name: Entry(f"credit_ray.losses.pointwise:{cls}", "credit_ray.losses.arguments:PointwiseArguments")
-        for name, cls in {"mse": "MeanSquaredError", "mae": "MeanAbsoluteError"}.items()
-    },
+    _losses(
+        mse=("pointwise", "MeanSquaredError", "Pointwise"),
+        mae=("pointwise", "MeanAbsoluteError", "Pointwise"),
+        huber=("pointwise", "Huber", "Huber"),
+        log_cosh=("pointwise", "LogCosh", "Pointwise"),
+        crps=("ensemble", "CRPS", "CRPS"),
+        energy_score=("ensemble", "EnergyScore", "EnergyScore"),
+        spectral=("spectral", "SpectralLoss", "Spectral"),
+        power_spectrum=("spectral", "PowerSpectrumLoss", "Spectral"),
+        adjusted_mse=("spectral", "AdjustedMSE", "AdjustedMSE"),
+        sum=("combined", "Sum", "Sum"),
+    ),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -69,13 +69,22 @@ class ConstraintConfig(Registered):
     """Name of a registered constraint."""
 
 
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class LossWeights(Section):
-    """Who counts how much."""
+    """Who counts how much. A channel's weight is the product of these."""
 
     latitude: bool = True
     """Weigh by cell area."""
-    variables: dict[str, float] = {}
+    variables: dict[str, Weight] = {}
     """Weight by variable or channel name; 1 for the others."""
+    levels: Literal["pressure", "tropopause"] | dict[str, Weight] | None = None
+    """Weight by level, on average 1 for each variable: as its pressure; so above 200 hPa, constant below 400 hPa; or given by level, 1 for the others."""
+    inverse_variance: Literal["output", "state", "change"] = "output"
+    """Whose variance a square error is divided by: that of the network's output, of the state, or of its change in one step."""
+    learnable: bool = False
+    """Learn a scale for each channel along with the network, beginning with the weights as given."""
 
 
 class LossConfig(Registered):

@@ -1,75 +1,63 @@
-"""Losses that compare place by place: mean square and mean absolute error."""
+"""Losses that compare place by place, member by member.
+
+With e = prediction − target in units of the output's σ, each is Σ_c Σ_p w_cp (1/m) Σ_i f(e_icp) / Σ_c Σ_p w_cp over channels c,
+places p and members i.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from credit_ray.losses.arguments import PointwiseArguments
+from credit_ray.grid.latlon import LatLonGrid
+from credit_ray.losses.arguments import HuberArguments
+from credit_ray.losses.loss import ByChannel
 
 
-class Loss(Protocol):
-    """What training minimises; built as `Loss(arguments, weights)`, with `weights` [channel, *grid] on the model's device."""
-
-    def __init__(self, arguments: Any, weights: Tensor) -> None: ...
-
-    def __call__(self, prediction: Tensor, target: Tensor, lead: int) -> Tensor:
-        """One number for each forecast of a batch.
-
-        Parameters
-        ----------
-        prediction : Tensor
-            [batch, member, channel, *grid], in units of the output's σ.
-        target : Tensor
-            [batch, channel, *grid], in the same units. Under zero weight neither need be finite.
-        lead : int
-            Step of the rollout, from 1.
-
-        Returns
-        -------
-        Tensor
-            [batch].
-        """
-        ...
-
-    def per_channel(self, prediction: Tensor, target: Tensor, lead: int) -> Tensor:
-        """[batch, channel]: the loss of each channel by itself; NaN for one that has no weight anywhere."""
-        ...
-
-
-class _Pointwise:
+class _Pointwise(ByChannel):
     """The weighted mean over channels and places, and the mean over members, of a function of prediction − target."""
 
-    def __init__(self, arguments: PointwiseArguments, weights: Tensor) -> None:
-        self.weights = weights
-
-    def __call__(self, prediction: Tensor, target: Tensor, lead: int) -> Tensor:
-        return self._weighted(prediction, target).sum(1) / self.weights.sum()
-
-    def per_channel(self, prediction: Tensor, target: Tensor, lead: int) -> Tensor:
-        return self._weighted(prediction, target) / self.weights.flatten(1).sum(1)
-
-    def _weighted(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """[batch, channel], summed over places."""
-        # What is masked is taken out of the difference, not out of the error: the gradient of NaN · 0 is NaN.
-        difference = torch.where(self.weights > 0, prediction - target[:, None], 0.0)
-        return (self._error(difference).mean(1) * self.weights).flatten(2).sum(2)
+    def by_channel(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.over_places(self._error(self.difference(prediction, target)).mean(1))
 
     def _error(self, difference: Tensor) -> Tensor:
         raise NotImplementedError
 
 
 class MeanSquaredError(_Pointwise):
-    """(prediction − target)²; least for the conditional mean."""
+    """f(e) = e²; least for the conditional mean (Gauss 1809)."""
 
     def _error(self, difference: Tensor) -> Tensor:
         return difference.square()
 
 
 class MeanAbsoluteError(_Pointwise):
-    """|prediction − target|; least for the conditional median."""
+    """f(e) = |e|; least for the conditional median (Laplace 1774)."""
 
     def _error(self, difference: Tensor) -> Tensor:
         return difference.abs()
+
+
+class Huber(_Pointwise):
+    """f(e) = ½e² for |e| ≤ δ, else δ(|e| − ½δ): a square that large errors do not rule (Huber 1964)."""
+
+    def __init__(self, arguments: HuberArguments, weights: Tensor, grid: LatLonGrid | None = None) -> None:
+        super().__init__(arguments, weights, grid)
+        self.delta = arguments.delta
+
+    def _error(self, difference: Tensor) -> Tensor:
+        return F.huber_loss(difference, torch.zeros_like(difference), reduction="none", delta=self.delta)
+
+
+class LogCosh(_Pointwise):
+    """f(e) = log cosh e: ½e² for small errors, |e| − log 2 for large ones, and smooth to any order (Green 1990).
+
+    Computed as |e| + log(1 + exp(−2|e|)) − log 2, which neither overflows nor loses digits for large errors.
+    """
+
+    def _error(self, difference: Tensor) -> Tensor:
+        size = difference.abs()
+        return size + F.softplus(-2 * size) - math.log(2)

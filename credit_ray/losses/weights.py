@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from credit_ray.errors import ConfigError
 
 
 def loss_weights(*, area: Tensor | None, channels: Sequence[float], mask: Tensor | None, grid: Sequence[int]) -> Tensor:
@@ -32,13 +35,12 @@ def loss_weights(*, area: Tensor | None, channels: Sequence[float], mask: Tensor
 
     Raises
     ------
-    ValueError
-        For a negative weight, or where nothing has any.
+    ConfigError
+        For a weight that is negative or not finite, or where nothing has any.
     """
-    if min(channels) < 0:
-        raise ValueError(
-            f"weight {min(channels)} of channel {list(channels).index(min(channels))}: it can't be negative"
-        )
+    for number, weight in enumerate(channels):
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"loss.weights: output {number} would have the weight {weight}: it must be 0 or more.")
     places = torch.ones(*grid) if area is None else area
     weights = places.expand(len(channels), *grid).flatten(1)
     if mask is not None:
@@ -46,5 +48,5 @@ def loss_weights(*, area: Tensor | None, channels: Sequence[float], mask: Tensor
     covered = weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     weights = weights / covered * weights.new_tensor(channels)[:, None]
     if not weights.sum() > 0:
-        raise ValueError("no channel has any weight anywhere: there is nothing to learn")
+        raise ConfigError("loss.weights: no output has any weight anywhere: there is nothing to learn.")
     return (weights / weights[weights > 0].mean()).view(len(channels), *grid)

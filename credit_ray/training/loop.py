@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset
@@ -14,12 +15,11 @@ from credit_ray.data.ingest import WindowLoader, local_slabs, received_slabs
 from credit_ray.data.plan import Plan
 from credit_ray.data.plan_report import training_plan, training_steps
 from credit_ray.data.statistics import Statistics
-from credit_ray.losses.pointwise import Loss
-from credit_ray.losses.weights import loss_weights
+from credit_ray.losses import build
+from credit_ray.losses.loss import Loss
 from credit_ray.models.network import ClosedForm
 from credit_ray.package import load_package, save_package
-from credit_ray.registry import losses
-from credit_ray.state import StateSpec, Window
+from credit_ray.state import Window
 from credit_ray.stepper import Stepper, build_stepper
 from credit_ray.times import Times
 from credit_ray.training.checkpoint import PACKAGE, restore, write_checkpoint
@@ -85,12 +85,14 @@ def train_worker(job: Job) -> None:
     detours.refuse_if_in_vain()
     plan = training_plan(job.experiment, job.dataset, detours.epochs())
     total = training_steps(job.experiment, plan)
-    trainer = Trainer(stepper, build_loss(job.experiment, stepper), training, total, job.experiment.seed, workers)
+    loss = build_loss(job.experiment, stepper, job.statistics)
+    trainer = Trainer(stepper, loss, training, total, job.experiment.seed, workers)
     start = restore(trainer, job.run_directory)
     log = TrainLog(job, workers, plan, total, start)
     stop = StopSign(job.board, job.deadline, workers)
     if isinstance(stepper.network, ClosedForm):
-        _solve(stepper, stepper.network, _loader(job, plan, workers, 0, plan.steps(0)), workers)
+        weights = loss_field(job.experiment, stepper, job.statistics)
+        _solve(stepper, stepper.network, _loader(job, plan, workers, 0, plan.steps(0)), weights, workers)
         trainer.step = total
         _end_epoch(job, trainer, plan.locate(total - 1)[0], log)
     else:
@@ -130,23 +132,15 @@ def new_stepper(
     return stepper
 
 
-def build_loss(experiment: Experiment, stepper: Stepper) -> Loss:
+def build_loss(experiment: Experiment, stepper: Stepper, statistics: Statistics) -> Loss:
     """The loss of the config, with its weights by place and channel, on the stepper's device."""
-    spec, weights = stepper.spec, experiment.loss.weights
-    area = torch.from_numpy(spec.grid.area_weights()).float() if weights.latitude else None
-    mask = stepper.normalizer.output_mask
-    field = loss_weights(
-        area=area,
-        channels=channel_weights(weights.variables, spec),
-        mask=None if mask is None else mask.cpu(),
-        grid=spec.grid.shape,
-    )
-    return losses.target(experiment.loss.kind)(experiment.loss.arguments, field.to(stepper.statics.device))
+    return build.build_loss(experiment.loss, loss_field(experiment, stepper, statistics), stepper.spec)
 
 
-def channel_weights(by_name: dict[str, float], spec: StateSpec) -> list[float]:
-    """Weight of each output: by channel name, else by variable, else 1."""
-    return [by_name.get(channel.name, by_name.get(channel.variable, 1.0)) for channel in spec.outputs]
+def loss_field(experiment: Experiment, stepper: Stepper, statistics: Statistics) -> Tensor:
+    """What each output counts in each place: [outputs, *grid]."""
+    scales = stepper.normalizer
+    return build.weight_field(experiment.loss.weights, stepper.spec, scales.output_std, scales.output_mask, statistics)
 
 
 def _loader(job: Job, plan: Plan, workers: Workers, start: int, total: int) -> WindowLoader:
@@ -172,9 +166,11 @@ def _loader(job: Job, plan: Plan, workers: Workers, start: int, total: int) -> W
     )
 
 
-def _solve(stepper: Stepper, network: ClosedForm, windows: Iterable[Window], workers: Workers) -> None:
-    """Fit a network that has a closed form: one pass over the training period, a sum over workers, a solution."""
-    area = torch.from_numpy(stepper.spec.grid.area_weights()).float().to(workers.device)
+def _solve(stepper: Stepper, network: ClosedForm, windows: Iterable[Window], weights: Tensor, workers: Workers) -> None:
+    """Fit a network that has a closed form: one pass over the training period, a sum over workers, a solution.
+
+    `weights` [outputs, *grid] are those of the loss.
+    """
     with torch.no_grad():
         for window in windows:
             if not len(window):
@@ -184,7 +180,9 @@ def _solve(stepper: Stepper, network: ClosedForm, windows: Iterable[Window], wor
             inputs = stepper.normalizer.pack(
                 state.fields, torch.cat([state.forcing, forcing[:, None]], 1), stepper.statics
             )
-            network.accumulate(inputs, stepper.normalizer.network_target(window.target(0), state.fields[:, -1]), area)
+            network.accumulate(
+                inputs, stepper.normalizer.network_target(window.target(0), state.fields[:, -1]), weights
+            )
         for partial in network.partials():
             workers.sum_(partial)
         network.solve()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from credit_ray.config.training import Rollout, Stage
-from credit_ray.losses.pointwise import Loss
+from credit_ray.losses.loss import Loss
 from credit_ray.state import State, Window
 from credit_ray.stepper import Stepper, StepResult
 
@@ -43,7 +43,8 @@ def rollout_loss(
         if weight:
             prediction = normalizer.normalized_outputs(result.outputs)
             target = normalizer.normalized_outputs(window.target(k))
-            total = total + weight * loss(prediction[:, None], target, k + 1).mean()
+            with torch.autocast(prediction.device.type, enabled=False):  # means over a whole globe need all the digits
+                total = total + weight * loss(prediction[:, None], target, k + 1).mean()
         state = result.state if config.gradient == "through" else result.state.detach()
     return total
 

@@ -175,7 +175,7 @@ def _try_one_step(experiment: Experiment, dataset: Dataset, statistics: Statisti
     from credit_ray.training.loop import build_loss, new_stepper
 
     stepper = new_stepper(experiment, dataset, statistics, start_from).eval()
-    build_loss(experiment, stepper)
+    build_loss(experiment, stepper, statistics)
     first = dataset.inits(dataset.period("train"), 1, 1)
     with torch.inference_mode():
         stepper.step(stepper.start(dataset.initial_state(first)), next(iter(dataset.forcings(first, 1))))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from credit_ray.config.training import Stage, TrainingConfig
-from credit_ray.losses.pointwise import Loss
+from credit_ray.losses.loss import Loss
 from credit_ray.state import Window
 from credit_ray.stepper import Stepper
 from credit_ray.times import format_times

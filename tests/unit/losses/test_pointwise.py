@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from credit_ray.losses.pointwise import Loss
+from credit_ray.grid import LatLonGrid
+from credit_ray.losses.arguments import HuberArguments, PointwiseArguments
+from credit_ray.losses.loss import Loss
+from credit_ray.losses.pointwise import Huber, LogCosh
 from credit_ray.losses.weights import loss_weights
 from credit_ray.registry import losses
 
@@ -16,7 +19,7 @@ KINDS = {"mse": np.square, "mae": np.abs}
 
 
 def loss(kind: str, weights: Tensor) -> Loss:
-    built: Loss = losses.target(kind)(losses.arguments(kind)(), weights)
+    built: Loss = losses.target(kind)(losses.arguments(kind)(), weights, LatLonGrid.gaussian(4, 6))
     return built
 
 
@@ -72,3 +75,26 @@ def test_an_error_of_one_sigma_everywhere_costs_one() -> None:
         torch.testing.assert_close(
             loss(kind, weights)(torch.ones(2, 1, 2, *GRID), torch.zeros(2, 2, *GRID), 1), torch.ones(2)
         )
+
+
+def test_huber_is_a_square_that_goes_on_as_a_line() -> None:
+    weights = torch.ones(1, 1, 5, dtype=torch.float64)
+    error = torch.tensor([-3.0, -0.5, 0.0, 1.0, 10.0], dtype=torch.float64).view(1, 1, 1, 1, 5)
+    found = Huber(HuberArguments(delta=1.0), weights).difference(error, torch.zeros(1, 1, 1, 5))
+    np.testing.assert_allclose(
+        Huber(HuberArguments(delta=1.0), weights)(found, torch.zeros(1, 1, 1, 5), 1), np.mean([2.5, 0.125, 0, 0.5, 9.5])
+    )
+    with pytest.raises(ValueError, match="delta"):
+        HuberArguments(delta=0)
+
+
+def test_the_logarithm_of_cosh_neither_overflows_nor_loses_small_errors() -> None:
+    for error in (1e-3, 0.7, 3.0, 500.0):
+        prediction = torch.full((1, 1, 1, 1, 1), error, dtype=torch.float64, requires_grad=True)
+        found = LogCosh(PointwiseArguments(), torch.ones(1, 1, 1, dtype=torch.float64))(
+            prediction, torch.zeros(1, 1, 1, 1), 1
+        )
+        wanted = np.log(np.cosh(error)) if error < 100 else error - np.log(2)
+        assert float(found.detach()) == pytest.approx(wanted, rel=1e-9)
+        (slope,) = torch.autograd.grad(found.sum(), prediction)
+        assert float(slope) == pytest.approx(np.tanh(error))

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credit_ray.errors import ConfigError
 from credit_ray.losses.weights import loss_weights
 
 AREA = torch.tensor([[1.0], [3.0], [2.0]]).expand(3, 4)
@@ -42,5 +43,5 @@ def test_a_channel_of_weight_zero_takes_nothing_from_the_others() -> None:
 
 @pytest.mark.parametrize("channels", [[0.0, 0.0], [1.0, -1.0]])
 def test_weights_that_make_no_sense_are_refused(channels: list[float]) -> None:
-    with pytest.raises(ValueError, match="weight"):
+    with pytest.raises(ConfigError, match="weight"):
         loss_weights(area=None, channels=channels, mask=None, grid=(3, 4))

@@ -13,6 +13,8 @@ from torch import nn
 from credit_ray.config.training import TrainingConfig
 from credit_ray.errors import TrainingError
 from credit_ray.losses.arguments import PointwiseArguments
+from credit_ray.losses.learnable import LearnableWeights
+from credit_ray.losses.loss import Loss
 from credit_ray.losses.pointwise import MeanSquaredError
 from credit_ray.state import StateSpec, Window
 from credit_ray.stepper import Stepper
@@ -27,9 +29,9 @@ MakeWindows = Callable[..., Iterator[Window]]
 
 @pytest.fixture
 def make_trainer(spec: StateSpec, alone: Workers, make_stepper: Callable[..., Stepper]) -> MakeTrainer:
-    def make(dropout: float = 0.0, **config: object) -> Trainer:
+    def make(dropout: float = 0.0, loss: Loss | None = None, **config: object) -> Trainer:
         weights = torch.from_numpy(spec.grid.area_weights()).float().expand(2, *spec.grid.shape)
-        loss = MeanSquaredError(PointwiseArguments(), weights)
+        loss = loss or MeanSquaredError(PointwiseArguments(), weights)
         return Trainer(make_stepper(dropout), loss, TrainingConfig.model_validate(config), 20, seed=3, workers=alone)
 
     return make
@@ -156,3 +158,29 @@ def test_training_learns_what_can_be_learnt(make_trainer: MakeTrainer, windows: 
         window.fields[:, 1] = 0  # the change is minus the state
         losses.append(trainer.update(window).loss)
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_learnable_weights_of_the_loss_are_trained_and_saved_with_the_network(
+    make_trainer: MakeTrainer, windows: MakeWindows
+) -> None:
+    def make() -> Trainer:
+        loss = make_trainer().loss
+        assert isinstance(loss, MeanSquaredError)
+        return make_trainer(loss=LearnableWeights(loss, loss.weights))
+
+    def scales(trainer: Trainer) -> torch.Tensor:
+        assert isinstance(trainer.loss, LearnableWeights)
+        return trainer.loss.log_scale.detach()
+
+    whole, first, second = make(), make(), make()
+    for window in windows(6):
+        whole.update(window)
+    for window in list(windows(6))[:3]:
+        first.update(window)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(scales(second), scales(first))
+    for window in list(windows(6))[3:]:
+        second.update(window)
+    assert scales(whole).all()
+    assert torch.equal(scales(second), scales(whole))
+    assert torch.equal(weights_of(second), weights_of(whole))
