@@ -1,16 +1,19 @@
 """Between physical units and the numbers that a network sees.
 
 Inputs are (x − μ)/σ. The output of a prognostic channel is its one-step change in units of that change's own standard deviation
-(`residual`), or its next value, normalised; a diagnostic channel is always predicted in full.
+(`residual`), or its next value, normalised; a diagnostic channel is always predicted in full. Where a channel is transformed first (a
+logarithm, a root, quantiles), all of this is of the transformed variable.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from credit_ray.data.transforms import Transform
 from credit_ray.errors import DataError
 from credit_ray.state import Channels, StateSpec
 
@@ -34,6 +37,8 @@ class Normalizer(nn.Module):
     mask : Tensor, optional
         [inputs and diagnostics, *grid], or [inputs, *grid] where diagnostics exist everywhere. False where a channel does not exist
         (land, to an ocean); there the network sees 0, its mean.
+    transforms : mapping of str to Transform, optional
+        By channel, what is taken before the scaling.
     """
 
     input_mean: Tensor
@@ -52,9 +57,14 @@ class Normalizer(nn.Module):
         output_std: Tensor,
         residual: bool,
         mask: Tensor | None = None,
+        transforms: Mapping[str, Transform] | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
+        self.transforms = dict(transforms or {})
+        for name, transform in self.transforms.items():
+            knots = torch.tensor(transform.knots, dtype=torch.float64)  # in float32, neighbours might be equal
+            self.register_buffer(_knots_name(name), knots, persistent=False)
         self.residual = residual
         for name, value in {
             "input_mean": input_mean,
@@ -85,7 +95,7 @@ class Normalizer(nn.Module):
             [batch, time, inputs, *grid], normalised.
         """
         repeated = statics.expand(*fields.shape[:2], *statics.shape)
-        together = torch.cat([fields, forcing, repeated], 2)
+        together = self.transformed(torch.cat([fields, forcing, repeated], 2), self.spec.inputs)
         scaled = (together - _column(self.input_mean, together)) / _column(self.input_std, together)
         return scaled if self.mask is None else scaled.where(self.mask[: len(self.spec.inputs)], 0.0)
 
@@ -100,19 +110,37 @@ class Normalizer(nn.Module):
             [batch, prognostic, *grid], the last input time, physical units.
         """
         after = output * _column(self.output_std, output) + _column(self.output_mean, output)
-        if not self.residual:
-            return after
-        count = newest.shape[1]
-        return torch.cat([newest + after[:, :count], after[:, count:]], 1)
+        if self.residual:
+            before = self.transformed(newest, self.spec.prognostic)
+            after = torch.cat([before + after[:, : before.shape[1]], after[:, before.shape[1] :]], 1)
+        return self.untransformed(after, self.spec.outputs)
+
+    def transformed(self, fields: Tensor, channels: Channels) -> Tensor:
+        """Physical fields [..., channel, *grid], those channels transformed that are; in the space in which changes are scaled."""
+        return self._each(fields, channels, "forward")
+
+    def untransformed(self, fields: Tensor, channels: Channels) -> Tensor:
+        """The inverse of `transformed`."""
+        return self._each(fields, channels, "inverse")
+
+    def _each(self, fields: Tensor, channels: Channels, way: str) -> Tensor:
+        for i, name in enumerate(channels.names):
+            if transform := self.transforms.get(name):
+                field, knots = fields[..., i, :, :], getattr(self, _knots_name(name))
+                changed = getattr(transform, way)(field.to(knots.dtype), torch, knots).to(field.dtype)
+                fields = fields.index_copy(-3, torch.tensor([i], device=fields.device), changed.unsqueeze(-3))
+        return fields
 
     def normalized_outputs(self, fields: Tensor) -> Tensor:
         """Physical outputs [..., outputs, *grid] in units of the output's σ: the space in which losses compare."""
-        return fields / _column(self.output_std, fields)
+        return self.transformed(fields, self.spec.outputs) / _column(self.output_std, fields)
 
     def network_target(self, truth: Tensor, newest: Tensor) -> Tensor:
         """What the network should have emitted for `truth` [batch, outputs, *grid]: the inverse of `unpack`."""
-        count = newest.shape[1]
-        change = torch.cat([truth[:, :count] - newest, truth[:, count:]], 1) if self.residual else truth
+        change = self.transformed(truth, self.spec.outputs)
+        if self.residual:
+            before = self.transformed(newest, self.spec.prognostic)
+            change = torch.cat([change[:, : before.shape[1]] - before, change[:, before.shape[1] :]], 1)
         return (change - _column(self.output_mean, change)) / _column(self.output_std, change)
 
     @property
@@ -134,15 +162,16 @@ class Normalizer(nn.Module):
 def normalizer_from(statistics: Statistics, spec: StateSpec, *, kind: str, residual: bool) -> Normalizer:
     """The normaliser of a model trained on data with these statistics.
 
-    `kind` is "standard", or "residual": σ_res = σ · r / G with r = σ_Δ/σ and G the geometric mean of r over the prognostic and
-    diagnostic channels (the scaling of CREDIT's published models), so that every channel's one-step change has equal variance.
+    `kind` is "standard"; "minmax", with the lowest value for μ and the range for σ; or "residual": σ_res = σ · r / G with r = σ_Δ/σ and G
+    the geometric mean of r over the prognostic and diagnostic channels (the scaling of CREDIT's published models), so that every channel's
+    one-step change has equal variance.
 
     Raises
     ------
     DataError
         For a channel without variance, by name.
     """
-    std = {channel.name: statistics.std[channel.name] for channel in spec.inputs + spec.diagnostic}
+    mean, std = dict(statistics.mean), {c.name: statistics.std[c.name] for c in spec.inputs + spec.diagnostic}
     change = {name: statistics.change_std[name] for name in spec.outputs.names}
     _refuse_zero(std, "never varies over the training period")
     scaled_by_change = spec.outputs if kind == "residual" else spec.prognostic if residual else Channels()
@@ -151,12 +180,13 @@ def normalizer_from(statistics: Statistics, spec: StateSpec, *, kind: str, resid
         ratio = torch.tensor([change[name] / std[name] for name in change], dtype=torch.float64)
         geometric_mean = ratio.log().mean().exp().item()
         std |= {name: change[name] / geometric_mean for name in change}
+    if kind == "minmax":
+        mean, std = statistics.low, {name: statistics.high[name] - statistics.low[name] for name in std}
     prognostic = set(spec.prognostic.names)
 
     def tensor(values: dict[str, float], channels: Channels) -> Tensor:
         return torch.tensor([values[name] for name in channels.names], dtype=torch.float32)
 
-    mean = statistics.mean
     mask = torch.from_numpy(statistics.mask_of(spec.inputs + spec.diagnostic)) if statistics.masked else None
     return Normalizer(
         spec,
@@ -170,7 +200,42 @@ def normalizer_from(statistics: Statistics, spec: StateSpec, *, kind: str, resid
         ),
         residual=residual,
         mask=mask,
+        transforms={name: t for name, t in statistics.transforms.items() if name in std},
     )
+
+
+def transform_constants(normalizer: Normalizer) -> dict[str, Tensor]:
+    """The transforms as tensors by name, of which `transforms_of` makes them again."""
+    return {
+        f"{_TRANSFORM}{transform.kind}.{name}": torch.tensor(
+            transform.knots if transform.kind == "quantile" else [transform.epsilon], dtype=torch.float64
+        )
+        for name, transform in normalizer.transforms.items()
+    }
+
+
+def transforms_of(constants: Mapping[str, Tensor]) -> dict[str, Transform]:
+    """The transforms among a model's constants, by channel."""
+    found: dict[str, Transform] = {}
+    for key, values in constants.items():
+        if key.startswith(_TRANSFORM):
+            kind, _, name = key.removeprefix(_TRANSFORM).partition(".")
+            if kind == "quantile":
+                knots = (tuple(values[0].tolist()), tuple(values[1].tolist()))
+                found[name] = Transform(kind="quantile", knots=knots)
+            elif kind in ("log", "sqrt"):
+                found[name] = Transform(kind="log" if kind == "log" else "sqrt", epsilon=float(values[0]))
+            else:
+                raise ValueError(f"there is no transform '{kind}'")
+    return found
+
+
+_TRANSFORM = "transform."
+
+
+def _knots_name(channel: str) -> str:
+    """Of a buffer; names of those have no dots."""
+    return f"knots_{channel.replace('.', '_')}"
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -254,7 +254,7 @@ def load_package(directory: str | os.PathLike[str], *, digest: str | None = None
     import torch
     from safetensors.torch import load_file
 
-    from credit_ray.normalizer import Normalizer
+    from credit_ray.normalizer import Normalizer, transforms_of
     from credit_ray.stepper import Recipe, Stepper
 
     constants, weights = load_file(info.directory / CONSTANTS), load_file(info.directory / WEIGHTS)
@@ -265,6 +265,7 @@ def load_package(directory: str | os.PathLike[str], *, digest: str | None = None
             **{name: constants[name] for name in _SCALES},
             residual=recipe.residual,
             mask=constants.get("mask"),
+            transforms=transforms_of(constants),
         )
         with torch.random.fork_rng(
             devices=[]
@@ -314,10 +315,13 @@ def _constants(stepper: Stepper) -> dict[str, Tensor]:
     """What the model knows of the data, by name."""
     import torch
 
+    from credit_ray.normalizer import transform_constants
+
     grid = stepper.spec.grid
     tensors: dict[str, Tensor | None] = {name: getattr(stepper.normalizer, name) for name in _SCALES}
     tensors |= {"mask": stepper.normalizer.mask, "statics": stepper.statics, "climatology": stepper.climatology}
     tensors |= {name: torch.tensor(getattr(grid, name)) for name in grid.dims}
+    tensors |= transform_constants(stepper.normalizer)
     return _plain({name: value for name, value in tensors.items() if value is not None})
 
 

@@ -226,8 +226,30 @@ def _all_exist(periods: list[tuple[str, str]], calendar: str) -> bool:
 class Normalization(Section):
     """How fields are scaled for the network."""
 
-    kind: Literal["standard", "residual"] = "standard"
-    """`standard`: (x − μ)/σ. `residual`: σ is scaled by each channel's one-step difference, relative to the geometric mean over channels."""
+    kind: Literal["standard", "residual", "minmax"] = "standard"
+    """`standard`: (x − μ)/σ. `residual`: σ is scaled by each channel's one-step difference, relative to the geometric mean over channels.
+    `minmax`: (x − low)/(high − low)."""
+    transform: dict[str, Literal["log", "sqrt", "quantile"]] = {}
+    """By variable, what is taken before that: for amounts that are mostly small and sometimes large."""
+    epsilon: dict[str, float] = {}
+    """By variable, in its units, what `log` and `sqrt` count as small. Default: 1e-8."""
+    mean_file: str | None = None
+    """NetCDF file of means by variable and level, in CREDIT's layout, in place of the training period's."""
+    std_file: str | None = None
+    """NetCDF file of deviations, likewise. What it holds for a channel scales its input and its full output."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.mean_file is None) != (self.std_file is None):
+            raise ValueError("mean_file and std_file go together")
+        if self.mean_file and (self.kind != "standard" or self.transform):
+            raise ValueError(
+                "files of statistics are means and deviations as they are: they go with 'kind: standard' and no transform"
+            )
+        small = {canonical_name(n) for n, t in self.transform.items() if t != "quantile"}
+        if wrong := sorted(n for n, e in self.epsilon.items() if canonical_name(n) not in small or not e > 0):
+            raise ValueError(f"epsilon of {', '.join(wrong)}: positive numbers for variables with 'log' or 'sqrt'")
+        return self
 
 
 class Ingest(Section):

@@ -12,12 +12,12 @@ import numpy as np
 from credit_ray.data.access import Access
 from credit_ray.data.arrays import ArrayInfo
 from credit_ray.data.axes import Axes
-from credit_ray.data.meaning import kind_of
+from credit_ray.data.meaning import conversion_over_an_interval, kind_of
 from credit_ray.data.store import open_store
 from credit_ray.data.units import conversion, dimensionless
 from credit_ray.errors import DataError
 from credit_ray.state import ROLES
-from credit_ray.times import Step, Times, format_time
+from credit_ray.times import Step, Times, format_time, format_times
 from credit_ray.variables import lookup
 
 _GAPS_SHOWN = 5
@@ -171,11 +171,10 @@ def describe_store(url: str, storage_options: Mapping[str, Any] | None = None) -
         if timed:
             dim = axes.dimension("time", timed)
             times, calendar = axes.raw_times(dim)
-            axes.times(dim)  # for what is wrong with them
+            problems += _disorder(times, dim, calendar)
     except DataError as error:
         problems.append(str(error))
-    if times is not None and not len(times):
-        times = None
+    times = np.unique(times) if times is not None and len(times) else None
     step, gaps = _rhythm(times, calendar or "standard") if times is not None else (None, [])
     levels = {}
     for dim in dict.fromkeys(dim for name in fields for dim in axes.arrays[name].dims if axes.kind(dim) == "level"):
@@ -235,15 +234,38 @@ def _problem_of_units(variable: VariableInfo) -> str | None:
     if not variable.units:
         return f"'{variable.name}' has no units; a config says them, 'units: {{{known.name}: …}}'"
     try:
-        conversion(variable.units, known.units, f"'{variable.name}'")
+        if known.kind == "instantaneous":
+            conversion(variable.units, known.units, f"'{variable.name}'")
+        else:
+            conversion_over_an_interval(variable.units, known, f"'{variable.name}'")
     except DataError as error:
         return str(error)
     return None
 
 
+def _disorder(times: Times, dim: str, calendar: str) -> list[str]:
+    """What is wrong with times as a store has them: none, repeated ones, and ones that go back."""
+    if not len(times):
+        return [f"no times: '{dim}' is empty"]
+    unique, counts = np.unique(times, return_counts=True)
+    repeated, back = unique[counts > 1], np.flatnonzero(np.diff(times) < 0)
+    said = []
+    if len(repeated):
+        said.append(
+            f"{len(times) - len(unique)} times repeat an earlier one: {format_times(repeated, calendar)}; drop one of each"
+        )
+    if len(back):
+        first = int(back[0])
+        said.append(
+            f"the times go back {len(back)} time{'s' * (len(back) > 1)}, first from {format_time(times[first], calendar)} to "
+            f"{format_time(times[first + 1], calendar)} (position {first + 1} of {len(times)}); sort the store by '{dim}'"
+        )
+    return said
+
+
 def _rhythm(times: Times, calendar: str) -> tuple[str | None, list[tuple[str, str]]]:
     """The step that most neighbours have, if most have one, and where more than that lies between two."""
-    if len(times) < 2 or (np.diff(times) <= 0).any():
+    if len(times) < 2:
         return None, []
     differences = np.diff(times)
     sizes, counts = np.unique(differences, return_counts=True)

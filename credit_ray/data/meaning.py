@@ -58,7 +58,7 @@ def meaning_of(asked: str, array: str, info: ArrayInfo, config: SourceConfig) ->
     kind = stored = kind_of(info, known.kind if known else "instantaneous")
     if known and known.kind != "instantaneous" and kind != "instantaneous":
         kind = known.kind
-        stored, scale, offset = _over_an_interval(given, known, what)
+        stored, scale, offset = conversion_over_an_interval(given, known, what)
     else:
         scale, offset = conversion(given, wanted, what) if given else (1.0, 0.0)
     if known and known.positive:
@@ -69,8 +69,14 @@ def meaning_of(asked: str, array: str, info: ArrayInfo, config: SourceConfig) ->
     return Meaning(variable=name, units=wanted, kind=kind, stored=stored, scale=scale, offset=offset, interval=seconds)
 
 
-def _over_an_interval(given: str, known: Variable, what: str) -> tuple[Kind, float, float]:
-    """Units tell a mean from an accumulation, W m⁻² from J m⁻²: what is stored, and what makes the variable's units of it."""
+def conversion_over_an_interval(given: str, known: Variable, what: str) -> tuple[Kind, float, float]:
+    """Units tell a mean from an accumulation, W m⁻² from J m⁻²: what is stored, and the scale and offset that make the variable's units of it.
+
+    Raises
+    ------
+    DataError
+        For units that measure neither.
+    """
     try:
         return known.kind, *conversion(given, known.units, what)
     except DataError:

@@ -14,7 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -28,8 +28,12 @@ from credit_ray.cluster import ray_session
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
 from credit_ray.data.moments import Moments, Partial, content_hash
-from credit_ray.data.one_pass import partials_by_ray, partials_in_process, runs_of
+from credit_ray.data.one_pass import Reduction, Sampling, by_ray, in_process, runs_of
+from credit_ray.data.quantiles import Sample
 from credit_ray.data.runs import Segments
+from credit_ray.data.statistics_files import read_statistics_files
+from credit_ray.data.transforming import formulas, quantile_transform, transform_kinds
+from credit_ray.data.transforms import Transform
 from credit_ray.errors import DataError
 from credit_ray.state import Channels
 
@@ -37,7 +41,7 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
-_FORMAT = 2
+_FORMAT = 3
 _LOCAL_BYTES = 2_000_000_000
 
 
@@ -59,6 +63,8 @@ class Statistics:
         Identity of the decoded values.
     key : str
         What all this depends on.
+    transforms : dict of str to Transform
+        By channel, what was taken before its moments.
     """
 
     mean: dict[str, float]
@@ -70,6 +76,7 @@ class Statistics:
     mask: dict[str, NDArray[np.bool_]]
     content: str
     key: str
+    transforms: dict[str, Transform] = field(default_factory=dict)
 
     @property
     def masked(self) -> bool:
@@ -110,13 +117,22 @@ def compute_statistics(
     times = dataset.times[start:stop]
     adjacent = dataset.spec.step.between(times[:-1], times[1:], dataset.spec.calendar) == 1
     runs = runs_of(Segments.of(start, adjacent), dataset, slab_bytes)
-    read = partials_by_ray if _wants_ray(dataset, reader) else partials_in_process
+    read = by_ray if _wants_ray(dataset, reader) else in_process
+    kinds = transform_kinds(dataset)
+    transforms, sampled = formulas(dataset), tuple(v for v, kind in kinds.items() if kind == "quantile")
+    in_all, before = (2 * len(runs), len(runs)) if sampled else (len(runs), 0)
+    samples: dict[str, Sample] = {}
+    for done, found in enumerate(read(Sampling(sampled), dataset, runs, readers) if sampled else (), 1):
+        samples = {name: samples[name] + sample if samples else sample for name, sample in found.items()}
+        if progress:
+            progress(done, in_all)
+    transforms |= {name: quantile_transform(name, sample) for name, sample in samples.items()}
     partials: list[Partial] = []
-    for done, partial in enumerate(read(dataset, runs, readers), 1):
+    for done, partial in enumerate(read(Reduction(transforms), dataset, runs, readers), before + 1):
         partials = [reduce(add, [*partials, partial])]
         if progress:
-            progress(done, len(runs))
-    return _statistics(dataset, partials[0], key)
+            progress(done, in_all)
+    return _statistics(dataset, partials[0], key, transforms)
 
 
 def _wants_ray(dataset: Dataset, reader: str) -> bool:
@@ -124,7 +140,7 @@ def _wants_ray(dataset: Dataset, reader: str) -> bool:
     return reader == "ray" or (reader == "auto" and (stop - start) * dataset.state_bytes > _LOCAL_BYTES)
 
 
-def _statistics(dataset: Dataset, total: Partial, key: str) -> Statistics:
+def _statistics(dataset: Dataset, total: Partial, key: str, transforms: dict[str, Transform]) -> Statistics:
     spec, statics = dataset.spec, dataset.statics()
     static = Moments.of(statics[None])
     names = (*spec.windowed.names, *spec.static.names)
@@ -151,6 +167,7 @@ def _statistics(dataset: Dataset, total: Partial, key: str) -> Statistics:
         mask=masked,
         content=f"{content:032x}",
         key=key,
+        transforms=transforms,
     )
 
 
@@ -179,12 +196,17 @@ def statistics_key(dataset: Dataset) -> str:
         "channels": [dataset.spec.outputs.names, dataset.spec.forcing.names, dataset.spec.static.names],
         "period": dataset.period("train"),
         "climatology": dataset.config.climatology,
+        "transforms": [transform_kinds(dataset), dataset.config.normalization.epsilon],
     }
     return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
 
 def cached_statistics(experiment: Experiment, dataset: Dataset, progress: Progress | None = None) -> Statistics:
     """The statistics of an experiment's training period: from `<output>/statistics`, or computed and kept there."""
+    return with_statistics_files(_found_or_computed(experiment, dataset, progress), dataset)
+
+
+def _found_or_computed(experiment: Experiment, dataset: Dataset, progress: Progress | None) -> Statistics:
     key = statistics_key(dataset)
     path = Path(experiment.output) / "statistics" / f"{key[:24]}.npz"
     if path.exists():
@@ -207,11 +229,21 @@ def cached_statistics(experiment: Experiment, dataset: Dataset, progress: Progre
     return found
 
 
+def with_statistics_files(statistics: Statistics, dataset: Dataset) -> Statistics:
+    """The statistics with mean and deviation from the config's files, where it names some."""
+    normalization = dataset.config.normalization
+    if normalization.mean_file is None or normalization.std_file is None:
+        return statistics
+    mean, std = read_statistics_files(normalization.mean_file, normalization.std_file, dataset)
+    return replace(statistics, mean=statistics.mean | mean, std=statistics.std | std)
+
+
 def _save(statistics: Statistics, path: Path) -> None:
     """All or nothing: a reader never sees half a file."""
     scalars = {
         name: getattr(statistics, name) for name in ("mean", "std", "low", "high", "change_std", "content", "key")
     }
+    scalars["transforms"] = {name: asdict(transform) for name, transform in statistics.transforms.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {f"mask/{name}": mask for name, mask in statistics.mask.items()}
     arrays |= {"scalars": np.array(json.dumps(scalars)), "climatology": statistics.climatology}
@@ -227,7 +259,9 @@ def _save(statistics: Statistics, path: Path) -> None:
 def _load(path: Path) -> Statistics:
     with np.load(path, allow_pickle=False) as file:
         masks = {name.removeprefix("mask/"): file[name] for name in file.files if name.startswith("mask/")}
-        return Statistics(**json.loads(str(file["scalars"])), climatology=file["climatology"], mask=masks)
+        scalars = json.loads(str(file["scalars"]))
+        transforms = {name: Transform(**plain) for name, plain in scalars.pop("transforms").items()}
+        return Statistics(**scalars, climatology=file["climatology"], mask=masks, transforms=transforms)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,14 +112,19 @@ def _with_scales_of(
     donor: Stepper, normalizer: Normalizer, inputs: list[int | None], outputs: list[int | None]
 ) -> Normalizer:
     """Weights mean nothing without the scales that they were trained with."""
-    scales = {}
+    scales: dict[str, Any] = {}
     for positions, names in ((inputs, ("input_mean", "input_std")), (outputs, ("output_mean", "output_std"))):
         for name in names:
             mine, theirs = getattr(normalizer, name), getattr(donor.normalizer, name)
             scales[name] = torch.stack(
                 [mine[i] if there is None else theirs[there] for i, there in enumerate(positions)]
             )
-    return Normalizer(normalizer.spec, **scales, residual=normalizer.residual, mask=normalizer.mask)
+    known = {channel.name for channel in (*donor.spec.inputs, *donor.spec.diagnostic)}
+    transforms = {name: transform for name, transform in normalizer.transforms.items() if name not in known}
+    transforms |= donor.normalizer.transforms
+    return Normalizer(
+        normalizer.spec, **scales, residual=normalizer.residual, mask=normalizer.mask, transforms=transforms
+    )
 
 
 def _growing(stepper: Stepper, extra_in: int = 0, extra_out: int = 0) -> dict[str, dict[int, int]]:

@@ -83,4 +83,6 @@ def _perturbed(stepper: Stepper, state: State, sigma: float) -> State:
         return state
     scale = stepper.normalizer.output_std[: state.fields.shape[2]]
     scale = scale.view(-1, *[1] * (state.fields.ndim - 3))
-    return replace(state, fields=state.fields + sigma * scale * torch.randn_like(state.fields))
+    normalizer, channels = stepper.normalizer, stepper.spec.prognostic
+    shifted = normalizer.transformed(state.fields, channels) + sigma * scale * torch.randn_like(state.fields)
+    return replace(state, fields=normalizer.untransformed(shifted, channels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_ray.data.statistics import Statistics
+from credit_ray.data.transforms import Transform
 from credit_ray.errors import DataError
 from credit_ray.grid.latlon import LatLonGrid
-from credit_ray.normalizer import Normalizer, normalizer_from
+from credit_ray.normalizer import Normalizer, normalizer_from, transform_constants, transforms_of
 from credit_ray.state import Channel, Channels, StateSpec
 from credit_ray.times import Step
 
@@ -69,7 +71,7 @@ kinds = pytest.mark.parametrize("kind", ["standard", "residual"])
 
 
 @both
-@kinds
+@pytest.mark.parametrize("kind", ["standard", "residual", "minmax"])
 def test_what_the_network_should_emit_unpacks_to_the_truth(kind: str, residual: bool) -> None:
     n, newest, truth = normalizer(kind, residual), 20 + draw(3, 2), 20 + draw(3, 3, seed=1)
     np.testing.assert_allclose(n.unpack(n.network_target(truth, newest), newest), truth, rtol=1e-5)
@@ -199,3 +201,41 @@ def test_a_channel_without_variance_is_refused_by_name(
 def test_a_diagnostic_that_never_changes_matters_only_where_its_change_is_a_scale() -> None:
     still = statistics(change_std={"tp": 0.0})
     assert normalizer_from(still, SPEC, kind="standard", residual=True).output_std[2] == 3.0
+
+
+TRANSFORMS = {
+    "t": Transform(kind="quantile", knots=((-50.0, 0.0, 20.0, 40.0, 90.0), (-3.0, -1.0, 0.0, 1.0, 3.0))),
+    "tp": Transform(kind="log", epsilon=0.1),
+}
+
+
+@both
+def test_transformed_channels_are_scaled_after_the_transform_and_come_back(residual: bool) -> None:
+    found = replace(statistics(), transforms=TRANSFORMS)
+    n = normalizer_from(found, SPEC, kind="standard", residual=residual)
+    newest, truth = 20 + draw(3, 2), 20 + draw(3, 3, seed=1)
+    target = n.network_target(truth, newest)
+    np.testing.assert_allclose(n.unpack(target, newest), truth, rtol=2e-5)
+    rain = np.log(truth[:, 2].numpy() + 0.1) - np.log(0.1)
+    np.testing.assert_allclose(n.normalized_outputs(truth)[:, 2], rain / 3.0, rtol=1e-5)
+    np.testing.assert_allclose(target[:, 2], (rain - 30.0) / 3.0, rtol=1e-5)
+    knots = np.array(TRANSFORMS["t"].knots)
+    scores = np.interp(truth[:, 1], *knots) - (np.interp(newest[:, 1], *knots) if residual else 20.0)
+    np.testing.assert_allclose(target[:, 1], scores / (0.2 if residual else 2.0), rtol=1e-4, atol=1e-4)
+    packed = n.pack(newest[:, None], torch.zeros(3, 1, 1, *GRID.shape), torch.zeros(1, *GRID.shape))
+    np.testing.assert_allclose(packed[:, 0, 1], (np.interp(newest[:, 1], *knots) - 20.0) / 2.0, rtol=1e-5)
+    np.testing.assert_allclose(packed[:, 0, 0], newest[:, 0] - 10.0, rtol=1e-5)  # the others as ever
+
+
+def test_transforms_are_made_again_from_the_constants() -> None:
+    n = normalizer_from(replace(statistics(), transforms=TRANSFORMS), SPEC, kind="standard", residual=True)
+    assert transforms_of(transform_constants(n)) == TRANSFORMS
+    assert transforms_of({"statics": torch.zeros(1)}) == {}
+
+
+def test_minmax_sends_the_lowest_value_to_zero_and_the_highest_to_one() -> None:
+    n = normalizer("minmax", residual=False)
+    zero = torch.zeros(1, 1, 2, *GRID.shape)
+    packed = n.pack(zero, torch.ones(1, 1, 1, *GRID.shape), torch.ones(1, *GRID.shape))
+    assert (packed[:, :, :2] == 0).all()
+    assert (packed[:, :, 2:] == 1).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from credit_ray.times import Step
 def test_a_folder_is_loaded_to_the_stepper_that_was_saved(tmp_path: pytest.TempPathFactory) -> None:
     grid = LatLonGrid.gaussian(8)
     spec = StateSpec(prognostic=Channels([Channel(variable="t2m", units="K")]), step=Step(seconds=21600), grid=grid)
-    scales = {name: torch.ones(1) for name in ("input_mean", "input_std", "output_mean", "output_std")}
+    scales: dict[str, Any] = {name: torch.ones(1) for name in ("input_mean", "input_std", "output_mean", "output_std")}
     recipe = Recipe(
         spec=spec, network="unet", arguments={"width": 4, "multipliers": (1,), "blocks": (1,)}, residual=True
     )

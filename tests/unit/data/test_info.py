@@ -79,12 +79,35 @@ def test_months_are_a_step_without_gaps(tmp_path: Path) -> None:
     assert found.gaps == (("2000-05-01T00:00", "2000-07-01T00:00"),)
 
 
-@pytest.mark.parametrize(("times", "said"), [([0, 6, 6, 12], "repeats"), ([0, 6, 3, 12], "goes back")])
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (
+            [0, 6, 6, 12, 18, 18, 18],
+            "3 times repeat an earlier one: 2000-01-01T06:00, 2000-01-01T18:00; drop one of each",
+        ),
+        ([0, 12, 6, 18], "the times go back 1 time, first from 2000-01-01T12:00 to 2000-01-01T06:00 (position 2 of 4)"),
+        ([12, 18, 0, 6, 30, 24], "the times go back 2 times, first from 2000-01-01T18:00 to 2000-01-01T00:00"),
+    ],
+)
 def test_times_that_can_not_be_used_are_a_problem_and_no_failure(tmp_path: Path, times: list[int], said: str) -> None:
     found = info(tmp_path, np.array(times))
     assert len(found.problems) == 1
     assert said in found.problems[0]
     assert said in str(found)
+    assert found.times == len(set(times))
+    assert found.step == "6h"
+    assert found.gaps == ()
+
+
+def test_repeated_unsorted_and_missing_times_are_told_together(tmp_path: Path) -> None:
+    found = info(tmp_path, np.array([0, 6, 6, 30, 24, 36, 42]))
+    assert len(found.problems) == 2
+    assert found.gaps == (("2000-01-01T06:00", "2000-01-02T00:00"),)
+
+
+def test_a_flux_may_be_stored_as_its_counterpart(tmp_path: Path) -> None:
+    assert info(tmp_path, np.arange(4), tp="m s-1").problems == ()
 
 
 @pytest.mark.parametrize(("units", "said"), [("K", "'tp'"), ("", "has no units")])

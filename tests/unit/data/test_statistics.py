@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from credit_ray.config.data import Normalization
 from credit_ray.config.experiment import Experiment
 from credit_ray.data import statistics as module
 from credit_ray.data.dataset import Dataset, open_dataset
 from credit_ray.data.statistics import Statistics, cached_statistics, compute_statistics, run_statistics
-from credit_ray.errors import DataError
+from credit_ray.errors import ConfigError, DataError
 from tests.unit.data.conftest import Make, Open
 
 Save = Callable[..., str]
@@ -243,3 +245,60 @@ def test_the_result_is_a_table_and_plain_values(make: Make, save: Save, tmp_path
     assert json.loads(json.dumps(result.channels)) == result.channels
     assert "change_std" not in result.channels["orography"]
     assert seen[-1][0] == seen[-1][1]
+
+
+# Transforms
+
+
+def amounts(make: Make) -> Any:
+    """`tp` mostly small, sometimes large; never negative."""
+    stored = make(GAPPY)
+    draw = np.random.default_rng(5).gamma(0.5, 4.0, stored["tp"].shape).astype(np.float32)
+    return stored.assign(tp=(stored["tp"].dims, draw, stored["tp"].attrs))
+
+
+@pytest.mark.parametrize("states", [3, 1000])
+@pytest.mark.parametrize("kind", ["log", "sqrt", "quantile"])
+def test_moments_are_taken_after_the_transform(make: Make, open_weather: Open, kind: str, states: int) -> None:
+    dataset = open_weather(amounts(make), diagnostic=["tp"])
+    chosen = Normalization.model_validate({"transform": {"total_precipitation": kind}})
+    dataset = replace(dataset, config=dataset.config.model_copy(update={"normalization": chosen}))
+    found = statistics(dataset, slab_bytes=states * dataset.state_bytes)
+    raw = dataset.columns(dataset.times, dataset.spec.windowed)["tp"].astype(np.float64)
+    transform = found.transforms["tp"]
+    scaled = transform.forward(raw, np, np.array(transform.knots))
+    assert found.mean["tp"] == pytest.approx(scaled.mean(), rel=1e-9)
+    assert found.std["tp"] == pytest.approx(scaled.std(), rel=1e-9)
+    assert found.high["tp"] == pytest.approx(scaled.max(), rel=1e-9)
+    follows = np.flatnonzero(np.diff(dataset.times) == 21600)
+    assert found.change_std["tp"] == pytest.approx((scaled[follows + 1] - scaled[follows]).std(), rel=1e-9)
+    np.testing.assert_allclose(found.climatology[0, -1], raw.mean(0), rtol=1e-5)  # of the rain itself
+    assert set(found.transforms) == {"tp"}
+    plain = statistics(open_weather(amounts(make), diagnostic=["tp"]))
+    assert found.content == plain.content
+    assert found.mean["sp"] == plain.mean["sp"]
+    if kind == "quantile":
+        assert (found.mean["tp"], found.std["tp"]) == pytest.approx((0, 1), abs=0.05)
+
+
+def test_a_transform_is_kept_with_the_statistics(make: Make, save: Save, tmp_path: Path, passes: list[int]) -> None:
+    sources = {"weather": {"store": save(amounts(make)), "prognostic": ["sp"], "diagnostic": ["tp"]}}
+    config = experiment("", tmp_path, sources=sources, normalization={"transform": {"tp": "quantile"}})
+    first = cached_statistics(config, open_dataset(config.data))
+    again = cached_statistics(config, open_dataset(config.data))
+    assert len(passes) == 1
+    np.testing.assert_array_equal(again.transforms["tp"].knots, first.transforms["tp"].knots)
+    other = experiment("", tmp_path, sources=sources, normalization={"transform": {"tp": "log"}})
+    assert cached_statistics(other, open_dataset(other.data)).key != first.key
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [("tpp", "there is no variable 'tpp'.*Did you mean 'tp'"), ("orography", "'orography' is a static field")],
+)
+def test_what_can_not_be_transformed_is_refused(make: Make, open_weather: Open, variable: str, message: str) -> None:
+    dataset = open_weather(make(), diagnostic=["tp"], static=["orography"])
+    chosen = Normalization.model_validate({"transform": {variable: "log"}})
+    dataset = replace(dataset, config=dataset.config.model_copy(update={"normalization": chosen}))
+    with pytest.raises(ConfigError, match=message):
+        statistics(dataset)

@@ -119,7 +119,9 @@ def make_package(tmp_path: Path) -> Callable[..., Path]:
         grid = LatLonGrid.gaussian(8)
         prognostic = Channels([Channel(variable="t2m", units="K"), Channel(variable="msl", units="Pa")])
         spec = StateSpec(prognostic=prognostic, step=Step(seconds=21600), grid=grid)
-        scales = {name: torch.ones(2) for name in ("input_mean", "input_std", "output_mean", "output_std")}
+        scales: dict[str, Any] = {
+            name: torch.ones(2) for name in ("input_mean", "input_std", "output_mean", "output_std")
+        }
         arguments = {"width": 4, "multipliers": (1, 1), "blocks": (1, 1)}
         recipe = Recipe(spec=spec, network="unet", arguments=arguments, residual=True)
         torch.manual_seed(seed)
