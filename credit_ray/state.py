@@ -389,7 +389,7 @@ class Window:
 
         spec, history = self.spec, self.spec.history
         older = [self.forcing(step) for step in range(1 - history, 0)]
-        empty = self.fields.new_empty((len(self.times), 0, len(spec.forcing), *spec.grid.shape))
+        empty = self.fields.new_empty((len(self.times), 0, len(spec.forcing), *self.fields.shape[3:]))
         return State(
             fields=self.fields[:, :history, : len(spec.prognostic)],
             forcing=torch.stack(older, 1) if older else empty,
@@ -404,7 +404,7 @@ class Window:
         before, after = spec.history - 1 + step, spec.history + step
         start = len(spec.outputs)
         parts = [self.fields[:, before if c.at == "input" else after, start + i] for i, c in enumerate(spec.forcing)]
-        return torch.stack(parts, 1) if parts else self.fields.new_empty((len(self.times), 0, *spec.grid.shape))
+        return torch.stack(parts, 1) if parts else self.fields.new_empty((len(self.times), 0, *self.fields.shape[3:]))
 
     def target(self, step: int) -> Tensor:
         """Truth after step 0, 1, …: [batch, prognostic and diagnostic, *grid]."""

@@ -121,6 +121,8 @@ class Stepper(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.spec = recipe.spec
+        self.rows: slice = slice(None)
+        """Of the grid, that it steps: all of them, unless training has shared it out over bands of latitude."""
         self.normalizer = normalizer
         self.network = build_network(recipe.network, recipe.arguments, network_shape(recipe.spec, normalizer))
         self.constraints: list[Constraint] = [_constraint(c, recipe.spec) for c in recipe.constraints]

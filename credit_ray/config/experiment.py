@@ -70,12 +70,13 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _lanes_divide_the_batch(self) -> Self:
         lanes, batch, workers = self.lanes, self.training.batch_size, self.resources.workers
+        domain = self.resources.parallel.domain  # its workers share their windows
         if batch % lanes:
             divisors = [n for n in range(1, batch + 1) if batch % n == 0]
             raise ValueError(
                 f"data.ingest.lanes is {lanes}, which does not divide training.batch_size = {batch}; these do: {divisors}"
             )
-        if workers > lanes:
+        if workers // domain > lanes:
             raise ValueError(
                 f"resources.workers is {workers}, but only {lanes} lanes feed them: raise data.ingest.lanes (a divisor of training.batch_size)"
             )

@@ -179,11 +179,24 @@ class TrainingConfig(Section):
         return [stage for stage in self.curriculum if stage.epoch <= epoch][-1]
 
 
+class Parallel(Section):
+    """How training processes share the work: data × shard × domain of them, whose result is the same for any choice."""
+
+    data: Literal["auto"] | int = "auto"
+    """Replicas that compute other windows; `auto`: as many as `workers` gives."""
+    shard: int = Field(default=1, ge=1)
+    """Processes that compute other windows and keep a part of the weights, gradients and optimiser state each (FSDP2)."""
+    domain: int = Field(default=1, ge=1)
+    """Processes that share the same windows, a band of latitudes each."""
+
+
 class Resources(Section):
     """What the work runs on; never changes its result."""
 
     workers: int = Field(default=1, ge=1)
     """Training processes, or forecast tasks."""
+    parallel: Parallel = Parallel()
+    """How training processes share the work."""
     gpus_per_worker: Literal["auto"] | float = Field(default="auto")
     """`auto`: one where the cluster has GPUs."""
     cpus_per_worker: Literal["auto"] | float = Field(default="auto")
@@ -194,3 +207,16 @@ class Resources(Section):
     """Threads of a worker's arithmetic on the CPU; `auto`: this machine's cores shared among its workers."""
     address: str | None = None
     """Address of the Ray cluster; default: RAY_ADDRESS, else a local one."""
+
+    @model_validator(mode="after")
+    def _the_mesh_has_all_workers(self) -> Self:
+        parallel, workers = self.parallel, self.workers
+        group = parallel.shard * parallel.domain
+        words = f"parallel.shard {parallel.shard} × parallel.domain {parallel.domain}"
+        if parallel.data != "auto" and parallel.data * group != workers:
+            raise ValueError(
+                f"workers is {workers}, but parallel.data {parallel.data} × {words} are {parallel.data * group}"
+            )
+        if workers % group:
+            raise ValueError(f"workers is {workers}, no multiple of {words}")
+        return self

@@ -51,6 +51,11 @@ class Topology:
             south_point=points,
         )
 
+    @property
+    def odd_rows(self) -> int:
+        """The row that is left over where the whole map's rows are taken in pairs: 0 or 1."""
+        return self.rows % 2
+
     def coarser(self) -> Topology:
         """Half as many rows and columns, rounded up.
 
@@ -83,6 +88,10 @@ class Topology:
                 x, *margins, periodic=self.periodic, poles=self.poles, pole_points=points, sign=sign, offset=offset
             )
         return x
+
+    def own(self, field: Tensor) -> Tensor:
+        """Those rows of a field [..., rows, columns] of the whole map that are here: all of them, unless it is shared out."""
+        return field
 
 
 class ReflectedInput(nn.Module):
@@ -168,7 +177,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         t = self.topology
-        return self.conv(t.pad(x, int(t.north_point), t.rows % 2, 0, t.columns % 2))
+        return self.conv(t.pad(x, int(t.north_point), t.odd_rows, 0, t.columns % 2))
 
 
 class Upsample(nn.Module):

@@ -51,7 +51,7 @@ class UNet(nn.Module):
         self.head = ZeroHead(widths[0], shape.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(self.pad(x)) + self.place
+        x = self.stem(self.pad(x)) + self.pad.topology.own(self.place)
         skips = []
         for blocks, coarsen in zip(self.down, self.coarsen, strict=True):
             skips.append(blocks(x))

@@ -43,12 +43,17 @@ class SavedCheckpoint:
     step: int
 
 
-def write_checkpoint(trainer: Trainer) -> Path:
-    """Save the trainer's state into a new temporary folder."""
+def write_checkpoint(trainer: Trainer) -> Path | None:
+    """Save the trainer's state, whole, into a new temporary folder: all workers call it together, and rank 0 writes."""
     import torch
 
+    from credit_ray.training.sharding import gathered
+
+    state = gathered(trainer.state_dict(), keep=trainer.workers.rank == 0)
+    if trainer.workers.rank != 0:
+        return None
     folder = Path(tempfile.mkdtemp(prefix="checkpoint-"))
-    torch.save(trainer.state_dict(), folder / _STATE)
+    torch.save(state, folder / _STATE)
     (folder / _DIGEST).write_text(_sha256(folder / _STATE))
     return folder
 

@@ -26,6 +26,7 @@ from credit_ray.training.checkpoint import PACKAGE, restore, write_checkpoint
 from credit_ray.training.detours import Detours
 from credit_ray.training.fine_tuning import freeze, with_weights_of
 from credit_ray.training.guard import DivergedError
+from credit_ray.training.layout import Layout, parallelize
 from credit_ray.training.log import DETAIL_EVERY, TrainLog
 from credit_ray.training.parallel import Workers
 from credit_ray.training.stopping import StopSign
@@ -79,14 +80,15 @@ class Job:
 def train_worker(job: Job) -> None:
     """Run by Ray Train on every worker."""
     training, threads = job.experiment.training, job.experiment.resources.threads
-    workers = Workers.here(None if threads == "auto" else threads)
+    workers = Workers.here(None if threads == "auto" else threads, job.experiment.resources.parallel)
     stepper = new_stepper(job.experiment, job.dataset, job.statistics, job.start_from).to(workers.device)
     detours = Detours(job.run_directory)
     detours.refuse_if_in_vain()
     plan = training_plan(job.experiment, job.dataset, detours.epochs())
     total = training_steps(job.experiment, plan)
     loss = build_loss(job.experiment, stepper, job.statistics)
-    trainer = Trainer(stepper, loss, training, total, job.experiment.seed, workers)
+    layout = parallelize(stepper, workers.mesh)
+    trainer = Trainer(stepper, layout.loss(loss), training, total, job.experiment.seed, workers)
     start = restore(trainer, job.run_directory)
     log = TrainLog(job, workers, plan, total, start)
     stop = StopSign(job.board, job.deadline, workers)
@@ -94,12 +96,12 @@ def train_worker(job: Job) -> None:
         weights = loss_field(job.experiment, stepper, job.statistics)
         _solve(stepper, stepper.network, _loader(job, plan, workers, 0, plan.steps(0)), weights, workers)
         trainer.step = total
-        _end_epoch(job, trainer, plan.locate(total - 1)[0], log)
+        _end_epoch(job, trainer, layout, plan.locate(total - 1)[0], log)
     else:
         loader = _loader(job, plan, workers, start, total)
         for window in loader:
             epoch, _ = plan.locate(trainer.step)
-            window = window.to(workers.device)
+            window = layout.window(window.to(workers.device))
             try:
                 report = trainer.update(window, training.stage(epoch))
             except DivergedError as error:
@@ -113,9 +115,9 @@ def train_worker(job: Job) -> None:
             stopping, due = workers.any(stop.is_set(), log.checkpoint_is_due(trainer.step))
             early = stop.reason if stopping and trainer.step < total else None
             if ended:
-                _end_epoch(job, trainer, epoch, log, early)
+                _end_epoch(job, trainer, layout, epoch, log, early)
             elif early or due:
-                _checkpoint(job, trainer, epoch, None, log, early)
+                _checkpoint(job, trainer, layout, epoch, None, log, early)
             if early:
                 break
     log.close()
@@ -152,13 +154,15 @@ def _loader(job: Job, plan: Plan, workers: Workers, start: int, total: int) -> W
         shard = ray.train.get_dataset_shard("train")
         slabs = received_slabs(iter(shard.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=1)))
     else:
-        slabs = local_slabs(job.dataset, plan, rank=workers.rank, of=workers.world, from_step=start, to_epoch=epochs)
+        slabs = local_slabs(
+            job.dataset, plan, rank=workers.batch_rank, of=workers.batch_world, from_step=start, to_epoch=epochs
+        )
     return WindowLoader(
         job.dataset,
         plan,
         slabs,
-        rank=workers.rank,
-        of=workers.world,
+        rank=workers.batch_rank,
+        of=workers.batch_world,
         from_step=start,
         to_step=total,
         prefetch=job.experiment.data.ingest.prefetch,
@@ -188,7 +192,9 @@ def _solve(stepper: Stepper, network: ClosedForm, windows: Iterable[Window], wei
         network.solve()
 
 
-def _end_epoch(job: Job, trainer: Trainer, epoch: int, log: TrainLog, stopped: str | None = None) -> None:
+def _end_epoch(
+    job: Job, trainer: Trainer, layout: Layout, epoch: int, log: TrainLog, stopped: str | None = None
+) -> None:
     """Validate if it is due, and save."""
     scores = None
     due = (epoch + 1) % job.experiment.training.validation.every_epochs == 0 or trainer.step == trainer.total_steps
@@ -203,11 +209,17 @@ def _end_epoch(job: Job, trainer: Trainer, epoch: int, log: TrainLog, stopped: s
                 job.experiment.training.batch_size,
             )
         trainer.validated(scores.score)
-    _checkpoint(job, trainer, epoch, scores, log, stopped)
+    _checkpoint(job, trainer, layout, epoch, scores, log, stopped)
 
 
 def _checkpoint(
-    job: Job, trainer: Trainer, epoch: int, scores: Scores | None, log: TrainLog, stopped: str | None = None
+    job: Job,
+    trainer: Trainer,
+    layout: Layout,
+    epoch: int,
+    scores: Scores | None,
+    log: TrainLog,
+    stopped: str | None = None,
 ) -> None:
     """Save the trainer and the package that its averaged weights make; the upload goes on beside the next steps, unless there are none."""
     import ray.train
@@ -220,14 +232,15 @@ def _checkpoint(
         metrics |= scores.metrics()
         log.scores(trainer.step, scores)
     checkpoint = None
-    if trainer.workers.rank == 0:
-        folder = write_checkpoint(trainer)
-        with trainer.averaged() as stepper:
+    folder = write_checkpoint(trainer)
+    with trainer.averaged():
+        whole = layout.whole(keep=trainer.workers.rank == 0)
+        if folder is not None and whole is not None:
             summary = {"steps": trainer.step, "epochs": epoch + 1, "skipped_steps": trainer.guard.left_out} | (
                 scores.metrics() if scores else {}
             )
-            save_package(stepper, folder / PACKAGE, summary=summary, lineage=job.lineage)
-        checkpoint = Checkpoint.from_directory(str(folder))
+            save_package(whole, folder / PACKAGE, summary=summary, lineage=job.lineage)
+            checkpoint = Checkpoint.from_directory(str(folder))
     ray.train.report(
         metrics,
         checkpoint=checkpoint,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from credit_ray.config.training import Optimizer
+from credit_ray.training.sharding import spread
 
 
 class Optimizers:
@@ -70,4 +71,9 @@ class Optimizers:
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
         """The inverse of `state_dict`."""
         for optimizer, state in zip(self._all, states, strict=True):
-            optimizer.load_state_dict(state)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            moments = {
+                number: {name: spread(value, parameters[number]) if value.ndim else value for name, value in of.items()}
+                for number, of in state["state"].items()
+            }
+            optimizer.load_state_dict({**state, "state": moments})

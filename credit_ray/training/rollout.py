@@ -49,6 +49,18 @@ def rollout_loss(
     return total
 
 
+def weightless(stepper: Stepper, window: Window) -> Window:
+    """One window of mean values that counts nothing, as long as `window`, for a worker that has none and must keep step with others."""
+    spec, normalizer = stepper.spec, stepper.normalizer
+    mean, prognostic = normalizer.input_mean, len(spec.prognostic)
+    means = torch.cat(
+        [mean[:prognostic], normalizer.output_mean[prognostic:], mean[prognostic : prognostic + len(spec.forcing)]]
+    ).to(window.fields.dtype)
+    fields = means[:, None, None].expand(1, window.fields.shape[1], *window.fields.shape[2:])
+    times = spec.step.add(np.zeros((1, 1), np.int64), np.arange(window.fields.shape[1]), spec.calendar)
+    return replace(window, fields=fields.contiguous(), times=times, share=0.0)
+
+
 def step_weights(config: Rollout, steps: int) -> list[float]:
     """Of each step, summing to one."""
     if config.loss == "last":

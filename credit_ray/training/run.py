@@ -217,13 +217,14 @@ def _fit(
     datasets: dict[str, Any] = {}
     if reader == "ray":
         configure_ray_data()
-        workers = resources.workers
+        domain = resources.parallel.domain  # its workers are neighbours, and read the same
 
         def slabs() -> Any:
             """Called by the controller each time it starts workers: from where they go on, in the order that they will ask for."""
             newest = newest_checkpoint(directory)
             ordered = replace(plan, detours=Detours(directory).epochs())
-            return ray_slabs(dataset, ordered.rows(workers, newest.step if newest else 0, epochs), readers=readers)
+            rows = ordered.rows(resources.workers // domain, newest.step if newest else 0, epochs)
+            return ray_slabs(dataset, [row for row in rows for _ in range(domain)], readers=readers)
 
         datasets["train"] = slabs
     with shown_progress(total) as board:

@@ -20,8 +20,9 @@ from credit_ray.training.ema import Ema
 from credit_ray.training.guard import DivergedError, StepGuard
 from credit_ray.training.optimizer import Optimizers
 from credit_ray.training.parallel import Workers
-from credit_ray.training.rollout import rollout_length, rollout_loss
+from credit_ray.training.rollout import rollout_length, rollout_loss, weightless
 from credit_ray.training.schedule import Plateau, learning_rate
+from credit_ray.training.sharding import clip_gradients, spread
 from credit_ray.training.timing import StepTimer
 
 
@@ -96,8 +97,8 @@ class Trainer:
         self.stepper.train()
         self.timer.begin()
         torch.manual_seed(
-            (self.seed << 32) + self.step * self.workers.world + self.workers.rank
-        )  # so that resuming repeats dropout exactly
+            (self.seed << 32) + self.step * self.workers.batch_world + self.workers.batch_rank
+        )  # so that resuming repeats dropout exactly, and all who compute the same windows draw the same
         rate = self.config.optimizer.lr * learning_rate(
             self.config.schedule, self.step, self.total_steps, falls=self.plateau.falls
         )
@@ -109,8 +110,7 @@ class Trainer:
             self.workers.sum_gradients(self.parameters)
             total = float(self.workers.sum_(loss))
         with self.timer.part("optimizer"):
-            limit = self.config.clip if self.config.clip is not None else math.inf
-            norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
+            norm = clip_gradients(self.parameters, self.config.clip)
             taken = self.guard.takes(total, norm, stage.steps if stage else steps)
             if taken:
                 self.optimizer.step()
@@ -124,7 +124,7 @@ class Trainer:
     def _differentiate(self, window: Window, steps: int) -> torch.Tensor:
         """Gradients of this worker's share, piece by piece; gives the share of the loss."""
         loss = torch.zeros((), device=self.workers.device)
-        for piece in _pieces(window, self.config.accumulate):
+        for piece in self._pieces(window):
             with (
                 self.timer.part("forward"),
                 torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.bfloat16),
@@ -135,12 +135,30 @@ class Trainer:
             loss += share.detach()
         return loss
 
+    def _pieces(self, window: Window) -> Iterator[Window]:
+        """About equal parts of a window, each with its share of the global batch; none where it is empty.
+
+        Where workers meet inside the network there are always as many, which a window without weight makes up for.
+        """
+        count = self.config.accumulate
+        size = max(-(-len(window) // count), 1)
+        begins = range(0, len(window), size)
+        for begin in begins:
+            part = slice(begin, begin + size)
+            times = window.times[part]
+            yield replace(
+                window, fields=window.fields[part], times=times, share=window.share * len(times) / len(window)
+            )
+        if self.workers.in_step:
+            for _ in range(count - len(begins)):
+                yield weightless(self.stepper, window)
+
     @torch.no_grad()
     def losses_by_variable(self, window: Window) -> dict[str, float]:
         """The first step's loss of each variable by itself, over all workers; not of those without weight."""
         spec = self.stepper.spec
         sums = torch.zeros(len(spec.outputs), device=self.workers.device)
-        for piece in _pieces(window, self.config.accumulate):
+        for piece in self._pieces(window):
             with torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.bfloat16):
                 result = self.stepper.step(self.stepper.start(piece.initial()), piece.forcing(0))
             scaled = self.stepper.normalizer.normalized_outputs
@@ -169,7 +187,9 @@ class Trainer:
     @torch.no_grad()
     def _not_finite(self, window: Window) -> str:
         if not len(window):
-            return ""
+            if not self.workers.in_step:
+                return ""
+            window = weightless(self.stepper, window)
         outputs = self.stepper.step(self.stepper.start(window.initial()), window.forcing(0)).outputs
         places = {"data": window.fields[:, :, : outputs.shape[1]], "forecast": outputs[:, None]}
         mask = self.stepper.normalizer.output_mask
@@ -193,7 +213,7 @@ class Trainer:
         self.stepper.train()
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values, from which training goes on exactly."""
+        """Tensors and plain values, from which training goes on exactly; of sharded weights, this worker's part."""
         return {
             "step": self.step,
             "network": self.stepper.network.state_dict(),
@@ -205,9 +225,11 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """The inverse of `state_dict`, with every tensor whole: for any number of workers, however they share the work."""
         self.step = state["step"]
-        self.stepper.network.load_state_dict(state["network"])
+        network = self.stepper.network
+        mine = network.state_dict()
+        network.load_state_dict({name: spread(value, mine.get(name)) for name, value in state["network"].items()})
         if isinstance(self.loss, nn.Module):
             self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -215,14 +237,5 @@ class Trainer:
         self.plateau = Plateau(**state["plateau"])
         if self.ema and state["ema"]:
             self.ema.updates = state["ema"]["updates"]
-            for mine, theirs in zip(self.ema.shadow, state["ema"]["shadow"], strict=True):
-                mine.copy_(theirs)
-
-
-def _pieces(window: Window, count: int) -> Iterator[Window]:
-    """About equal parts of a window, each with its share of the global batch; none where it is empty."""
-    size = max(-(-len(window) // count), 1)
-    for begin in range(0, len(window), size):
-        part = slice(begin, begin + size)
-        times = window.times[part]
-        yield replace(window, fields=window.fields[part], times=times, share=window.share * len(times) / len(window))
+            for shadow, theirs in zip(self.ema.shadow, state["ema"]["shadow"], strict=True):
+                shadow.copy_(spread(theirs, shadow))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from credit_ray.data.dataset import Dataset
+from credit_ray.state import State
 from credit_ray.stepper import Stepper
 from credit_ray.times import Step, Times
 from credit_ray.training.parallel import Workers
@@ -62,7 +63,7 @@ def _lead_label(step: Step, count: int) -> str:
 def validate(
     stepper: Stepper, dataset: Dataset, init_times: Times, lead_steps: int, workers: Workers, batch_size: int
 ) -> Scores:
-    """Roll out from each initial time and compare with the data; workers share the initial times.
+    """Roll out from each initial time and compare with the data; workers share the initial times, and those of a domain the places.
 
     Parameters
     ----------
@@ -77,25 +78,34 @@ def validate(
     if (mask := stepper.normalizer.output_mask) is not None:
         weights = weights * mask
     weights = weights.expand(len(outputs), *spec.grid.shape)
-    weights = weights / weights.sum((-2, -1), keepdim=True)
+    weights = (weights / weights.sum((-2, -1), keepdim=True))[..., stepper.rows, :]
     sums = torch.zeros(2, lead_steps, len(outputs), dtype=torch.float64, device=device)
-    mine = init_times[workers.rank :: workers.world]
+    mine = init_times[workers.batch_rank :: workers.batch_world]
+    counted = np.ones(len(mine))
+    if workers.in_step and len(mine) * workers.batch_world < len(init_times):  # one to keep step with the others
+        mine, counted = np.append(mine, init_times[0]), np.append(counted, 0.0)
     for begin in range(0, len(mine), batch_size):
-        times = mine[begin : begin + batch_size]
-        state = stepper.start(dataset.initial_state(times).to(device))
+        times, weighs = mine[begin : begin + batch_size], torch.tensor(counted[begin : begin + batch_size]).to(device)
+        state = stepper.start(_rows(dataset.initial_state(times).to(device), stepper.rows))
         first = state.fields[:, -1]
-        forcings = (forcing.to(device) for forcing in dataset.forcings(times, lead_steps))
+        forcings = (forcing[..., stepper.rows, :].to(device) for forcing in dataset.forcings(times, lead_steps))
         for lead, result in enumerate(stepper.rollout(state, forcings)):
-            truth = torch.from_numpy(dataset.fields(spec.step.add(times, lead + 1, spec.calendar), outputs)).to(device)
-            sums[0, lead] += _weighted_square(result.outputs - truth, weights)
+            truth = torch.from_numpy(dataset.fields(spec.step.add(times, lead + 1, spec.calendar), outputs))[
+                ..., stepper.rows, :
+            ].to(device)
+            sums[0, lead] += _weighted_square(result.outputs - truth, weights, weighs)
             still = torch.full_like(truth, np.nan)
             still[:, : first.shape[1]] = first
-            sums[1, lead] += _weighted_square(still - truth, weights)
+            sums[1, lead] += _weighted_square(still - truth, weights, weighs)
     rmse, persistence = (workers.sum_(sums) / len(init_times)).sqrt().cpu()
     return Scores(rmse, persistence, outputs.names, len(spec.prognostic), spec.step)
 
 
-def _weighted_square(error: Tensor, weights: Tensor) -> Tensor:
-    """Sum over trajectories of the weighted mean square: [trajectory, outputs, *grid] → [outputs]; places without weight do not count."""
+def _rows(state: State, rows: slice) -> State:
+    return replace(state, fields=state.fields[..., rows, :], forcing=state.forcing[..., rows, :])
+
+
+def _weighted_square(error: Tensor, weights: Tensor, counted: Tensor) -> Tensor:
+    """Sum over the trajectories that count of the weighted mean square: [trajectory, outputs, *grid] → [outputs]; places without weight do not count."""
     square = torch.where(weights > 0, error.double() ** 2, 0.0)
-    return (square * weights).sum((0, -2, -1))
+    return counted @ (square * weights).sum((-2, -1))

@@ -39,7 +39,9 @@ def run(tmp_path: Path, make_trainer: MakeTrainer) -> Path:
         trainer = make_trainer()
         trainer.step = step
         root.mkdir(exist_ok=True)
-        shutil.move(write_checkpoint(trainer), root / f"step-{step}")
+        written = write_checkpoint(trainer)
+        assert written is not None
+        shutil.move(written, root / f"step-{step}")
         recorded.append({"checkpoint_dir_name": f"step-{step}", "metrics": {"global_step": step}})
     (root / "checkpoint_manager_snapshot.json").write_text(json.dumps({"checkpoint_results": recorded[::-1]}))
     return tmp_path

@@ -1,0 +1,264 @@
+"""Run in several processes by test_parallel.py: each computes its part, and rank 0 keeps what comes out.
+
+The same steps are computed by one worker alone, in the same process: what is compared differs by nothing but the layout.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from credit_ray.config.training import Parallel, Stage, TrainingConfig
+from credit_ray.errors import CreditRayError
+from credit_ray.grid.latlon import LatLonGrid
+from credit_ray.losses.arguments import PointwiseArguments
+from credit_ray.losses.learnable import LearnableWeights
+from credit_ray.losses.loss import Loss
+from credit_ray.losses.pointwise import MeanSquaredError
+from credit_ray.models.arguments import UNetArguments, WXFormerArguments
+from credit_ray.normalizer import Normalizer
+from credit_ray.registry import networks
+from credit_ray.state import Channel, Channels, StateSpec, Window
+from credit_ray.stepper import Recipe, Stepper
+from credit_ray.times import Step
+from credit_ray.training.layout import Layout, parallelize
+from credit_ray.training.parallel import AXES, Workers, device_mesh
+from credit_ray.training.rollout import rollout_loss
+from credit_ray.training.sharding import gathered
+from credit_ray.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+LAYOUTS = {
+    2: [(2, 1, 1), (1, 2, 1), (1, 1, 2)],
+    4: [(4, 1, 1), (2, 2, 1), (1, 4, 1), (1, 1, 4), (2, 1, 2), (1, 2, 2)],
+}
+NETWORKS: dict[str, Any] = {
+    "unet": UNetArguments(width=6, multipliers=(1, 2), blocks=(1, 1)),
+    "wxformer": WXFormerArguments(
+        width=8,
+        depth=(1, 1),
+        strides=(2, 2),
+        kernels=((2, 4), (2, 4)),
+        local_window=2,
+        global_window=(2, 2),
+        head_width=4,
+    ),
+}
+GRIDS = {
+    "gaussian": LatLonGrid.gaussian(32),
+    # Rows on the poles; neither strides nor windows divide it.
+    "poles": LatLonGrid(np.linspace(90, -90, 29), np.arange(36) * 10.0),
+}
+
+
+def specification(grid: LatLonGrid) -> StateSpec:
+    """Wind, temperature and moisture, sunshine, and the land."""
+    return StateSpec(
+        prognostic=Channels([Channel(variable="u", units="m s-1"), Channel(variable="q", units="kg kg-1")]),
+        diagnostic=Channels([Channel(variable="tp", units="m")]),
+        forcing=Channels([Channel(variable="tisr", units="J m-2")]),
+        static=Channels([Channel(variable="lsm", units="1")]),
+        grid=grid,
+        step=Step.parse("6h"),
+        history=2,
+    )
+
+
+def stepper(name: str, grid: LatLonGrid) -> Stepper:
+    """In float64, with a constraint, and nothing in it that is zero."""
+    spec = specification(grid)
+    random = torch.Generator().manual_seed(5)
+    inputs, outputs = len(spec.inputs), len(spec.outputs)
+    normalizer = Normalizer(
+        spec,
+        input_mean=torch.randn(inputs, generator=random),
+        input_std=1 + torch.rand(inputs, generator=random),
+        output_mean=torch.zeros(outputs),
+        output_std=0.5 + torch.rand(outputs, generator=random),
+        residual=True,
+    )
+    recipe = Recipe(
+        spec=spec,
+        network=name,
+        arguments=asdict(NETWORKS[name]),
+        residual=True,
+        constraints=({"kind": "positive", "variables": ["q", "tp"]},),
+    )
+    torch.manual_seed(11)
+    made = Stepper(recipe, normalizer, torch.randn(1, *grid.shape, generator=random))
+    for parameter in made.network.parameters():
+        nn.init.normal_(parameter, std=0.2, generator=random)
+    return made.double()
+
+
+def mean_square(spec: StateSpec, learnt: bool = False) -> Loss:
+    """Weighted by area and by channel; or by weights that are learnt, of which a band has no share by itself."""
+    area = torch.from_numpy(spec.grid.area_weights()).expand(len(spec.outputs), *spec.grid.shape)
+    weights = area * torch.tensor([1.0, 2.0, 0.5])[:, None, None]
+    loss = MeanSquaredError(PointwiseArguments(), weights)
+    return LearnableWeights(loss, weights) if learnt else loss
+
+
+def batch(spec: StateSpec, size: int, steps: int, seed: int) -> Window:
+    """A global batch."""
+    random = torch.Generator().manual_seed(seed)
+    fields = torch.randn(
+        size, spec.history + steps, len(spec.windowed), *spec.grid.shape, generator=random, dtype=torch.float64
+    )
+    times = np.arange(spec.history + steps)[None] * 21600 + np.arange(size)[:, None] * 86400
+    return Window(fields=fields, times=times, spec=spec)
+
+
+def part(window: Window, rank: int, of: int) -> Window:
+    """Uneven parts, the last one perhaps empty."""
+    bounds = [min(-(-len(window) * k // of) + (0 < k < of), len(window)) for k in range(of + 1)]
+    mine = slice(bounds[rank], bounds[rank + 1])
+    times = window.times[mine]
+    return replace(window, fields=window.fields[mine], times=times, share=len(times) / len(window))
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten().double() for tensor in tensors])
+
+
+def distance(mine: Tensor, other: Tensor) -> float:
+    return float((mine - other).norm() / other.norm())
+
+
+def gradient(workers: Workers, laid: Layout, loss: Loss, window: Window) -> tuple[float, Tensor]:
+    """Loss and gradient over all workers."""
+    trainer = Trainer(laid.stepper, loss, TrainingConfig(precision="float32", clip=None), 10, 0, workers)
+    share = torch.zeros((), dtype=torch.float64)
+    for piece in trainer._pieces(window):
+        value = rollout_loss(laid.stepper, piece, loss) * piece.share
+        value.backward()
+        share += value.detach()
+    workers.sum_gradients(trainer.parameters)
+    return float(workers.sum_(share)), flat(gathered([p.grad for p in trainer.parameters]))
+
+
+def one_gradient(workers: Workers, name: str, grid: str, size: int) -> dict[str, float]:
+    """Of a rollout of two steps, laid out and alone."""
+    window = batch(specification(GRIDS[grid]), size, 2, seed=1)
+    alone = Workers(0, 1, CPU)
+    plain, learnt = stepper(name, GRIDS[grid]), grid == "poles"
+    expected = gradient(alone, Layout(plain), mean_square(plain.spec, learnt), window)
+    laid = parallelize(stepper(name, GRIDS[grid]), workers.mesh)
+    mine = laid.window(part(window, workers.batch_rank, workers.batch_world))
+    loss, found = gradient(workers, laid, laid.loss(mean_square(plain.spec, learnt)), mine)
+    return {"loss": abs(loss - expected[0]) / abs(expected[0]), "gradient": distance(found, expected[1])}
+
+
+def train(workers: Workers, laid: Layout, loss: Loss, precision: str, steps: range, state: Any = None) -> Trainer:
+    config = TrainingConfig.model_validate(
+        {"precision": precision, "clip": 0.01, "ema": 0.9, "accumulate": 2, "optimizer": {"lr": 1e-2}}
+    )
+    trainer = Trainer(laid.stepper, loss, config, 10, 0, workers)
+    if state is not None:
+        trainer.load_state_dict(deepcopy(state))
+    for step in steps:
+        window = part(batch(laid.stepper.spec, 3, 1, seed=step), workers.batch_rank, workers.batch_world)
+        window = replace(window, fields=window.fields.to(laid.stepper.statics.dtype))
+        trainer.update(laid.window(window), Stage(epoch=0, steps=1))
+    return trainer
+
+
+def some_steps(workers: Workers, name: str, precision: str) -> dict[str, float]:
+    """Weights and their average after training, with a stop in between at which all is saved and loaded in another layout."""
+
+    def made() -> Stepper:
+        new = stepper(name, GRIDS["gaussian"])
+        return new if precision == "float32" else new.float()  # autocast leaves float64 as it is
+
+    alone = Workers(0, 1, CPU)
+    plain = Layout(made())
+    expected = train(alone, plain, mean_square(plain.stepper.spec), precision, range(4))
+    weights = flat(list(expected.state_dict()["network"].values()))
+    first = parallelize(made(), workers.mesh)
+    stopped = train(workers, first, first.loss(mean_square(plain.stepper.spec)), precision, range(2))
+    state = gathered(stopped.state_dict())
+    again = parallelize(made(), workers.mesh)
+    went_on = train(workers, again, again.loss(mean_square(plain.stepper.spec)), precision, range(2, 4), state)
+    single = Layout(made())
+    finished = train(alone, single, mean_square(plain.stepper.spec), precision, range(2, 4), state)
+    found = {
+        "weights": distance(flat(list(gathered(went_on.state_dict())["network"].values())), weights),
+        "gone on alone": distance(flat(list(finished.state_dict()["network"].values())), weights),
+    }
+    with expected.averaged() as stepper_, went_on.averaged():
+        packaged = again.whole()
+        assert packaged is not None
+        averages = flat(list(stepper_.network.state_dict().values()))
+        found["packaged"] = distance(flat(list(packaged.network.state_dict().values())), averages)
+    return found
+
+
+def every_network(workers: Workers) -> dict[str, str]:
+    """What becomes of each registered network that is cut into bands."""
+    found = {}
+    for name in networks.names():
+        if name not in NETWORKS:
+            spec = specification(GRIDS["gaussian"])
+            ones = torch.ones(len(spec.inputs))
+            outputs = torch.ones(len(spec.outputs))
+            normalizer = Normalizer(
+                spec, input_mean=0 * ones, input_std=ones, output_mean=0 * outputs, output_std=outputs, residual=True
+            )
+            recipe = Recipe(spec=spec, network=name, arguments={}, residual=True)
+            try:
+                laid = parallelize(Stepper(recipe, normalizer, torch.zeros(1, *spec.grid.shape)), workers.mesh)
+                found[name] = f"shared out: {laid.rows}"
+            except CreditRayError as error:
+                found[name] = str(error)
+    return found
+
+
+def cases(world: int) -> Iterator[tuple[str, tuple[int, int, int], Callable[[Workers], Any]]]:
+    for axes in LAYOUTS[world]:
+        for name in NETWORKS:
+            for grid in GRIDS:
+                yield f"{name} {grid}", axes, lambda w, n=name, g=grid: one_gradient(w, n, g, size=4)  # type: ignore[misc]
+        if axes[1] > 1 or axes[2] > 1:
+            for precision in ("float32", "bfloat16"):
+                if not (precision == "bfloat16" and axes[2] > 1):
+                    yield f"training {precision}", axes, lambda w, p=precision: some_steps(w, "unet", p)  # type: ignore[misc]
+        if axes == (1, 1, 2):
+            yield "every network", axes, every_network
+
+
+def main(rank: int, world: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    found: dict[str, Any] = {}
+    for name, axes, case in cases(world):
+        data, shard, domain = axes
+        mesh = device_mesh(Parallel(data=data, shard=shard, domain=domain), world, CPU)
+        assert mesh.mesh_dim_names == AXES
+        key = f"{name} on {data}x{shard}x{domain}"
+        try:
+            found[key] = case(Workers(rank, world, CPU, mesh))
+        except Exception as error:  # kept for the test that asks for it
+            found[key] = traceback.format_exc()
+            print(key, found[key], file=sys.stderr, flush=True)
+            if not isinstance(error, CreditRayError):
+                break  # others may be waiting for this one
+        if rank == 0:
+            print(key, found[key], file=sys.stderr, flush=True)
+    if rank == 0:
+        torch.save(found, Path(folder) / "found.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(RANK, WORLD, FOLDER)  # type: ignore[name-defined]  # noqa: F821  given by who runs it
