@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from credit_ray.config.data import DERIVED, DataConfig
 from credit_ray.data.derived import open_derived
-from credit_ray.data.join import aligned, common_times, refuse_repetition
+from credit_ray.data.join import aligned, common_times, read_bytes, refuse_repetition
 from credit_ray.data.source import FieldsByVariable, Source, open_source
 from credit_ray.errors import ConfigError, DataError, SpecMismatchError, did_you_mean
 from credit_ray.state import ROLES, Channels, State, StateSpec
@@ -233,6 +233,12 @@ class Dataset:
         return max(chunks)
 
     @cached_property
+    def read_bytes(self) -> int:
+        """What is decoded for one time of all channels with time: the stores' own grids, and all the values that a step adds up."""
+        wanted = set(self.spec.windowed.variables)
+        return sum(read_bytes(source, wanted.intersection(v)) for source in self.sources for v in [_timed(source)])
+
+    @cached_property
     def stored_variables(self) -> tuple[str, ...]:
         """Variables that are read from a store, not computed."""
         stores = [source for source in self.sources if source.stored is not None]
@@ -299,6 +305,10 @@ class Dataset:
             have = [c.name for source in self.sources for role in ROLES for c in source.channels[role]]
             raise SpecMismatchError(f"The data have no channel '{name}'.{did_you_mean(name, have)}")
         return held.index(name)
+
+
+def _timed(source: Source) -> set[str]:
+    return {v for role in ROLES if role != "static" for v in source.channels[role].variables}
 
 
 def open_dataset(config: DataConfig) -> Dataset:

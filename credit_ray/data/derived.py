@@ -61,12 +61,18 @@ def solar_position(times: Times, calendar: str = "standard") -> tuple[Field, Fie
 
 def toa_solar_flux(times: Times, grid: LatLonGrid, calendar: str = "standard") -> Field:
     """Incident solar radiation at the top of the atmosphere at these times: [time, *grid], W m⁻²."""
-    sine, equation, distance = (x[:, None, None] for x in solar_position(times, calendar))
+    distance = solar_position(times, calendar)[2][:, None, None]
+    return SOLAR_CONSTANT / distance**2 * cosine_of_zenith(times, grid, calendar)
+
+
+def cosine_of_zenith(times: Times, grid: LatLonGrid, calendar: str = "standard") -> Field:
+    """Cosine of the sun's angle from the zenith, 0 where it is below the horizon: [time, *grid]."""
+    sine, equation, _ = (x[:, None, None] for x in solar_position(times, calendar))
     latitude, longitude = np.radians(grid.latitude)[:, None], np.radians(grid.longitude)[None, :]
     day = (np.asarray(times) % 86400)[:, None, None]
     hour_angle = 2 * np.pi * ((day + equation) / 86400 - 0.5) + longitude
     zenith = np.sin(latitude) * sine + np.cos(latitude) * np.sqrt(1 - sine**2) * np.cos(hour_angle)
-    return SOLAR_CONSTANT / distance**2 * np.maximum(zenith, 0.0)
+    return np.maximum(zenith, 0.0)
 
 
 def mean_solar_flux(times: Times, step: Step, grid: LatLonGrid, calendar: str = "standard") -> Field:
@@ -153,6 +159,8 @@ _VARIABLES: dict[str, _Derived] = {
     "tisr": _Derived(
         "J m-2", lambda t, s, g, c: mean_solar_flux(t, s, g, c) * _seconds_in(t, s, c), kind="accumulated"
     ),
+    "rsdt_now": _Derived("W m-2", lambda t, s, g, c: toa_solar_flux(t, g, c)),
+    "cos_zenith": _Derived("1", lambda t, s, g, c: cosine_of_zenith(t, g, c)),
     "cos_day_of_year": _Derived("1", lambda t, s, g, c: np.cos(_year_angle(t, c))),
     "sin_day_of_year": _Derived("1", lambda t, s, g, c: np.sin(_year_angle(t, c))),
     "cos_local_time": _Derived("1", lambda t, s, g, c: np.cos(_local_angle(t, g))),

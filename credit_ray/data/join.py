@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from credit_ray.config.data import DataConfig
-from credit_ray.data.intervals import over_steps
+from credit_ray.data.intervals import IntervalSource, over_steps
+from credit_ray.data.layer import Layer
 from credit_ray.data.missing import filled, interpolated
 from credit_ray.data.regridded import grid_named, on_grid
 from credit_ray.data.source import Source, StoreSource
@@ -86,6 +87,21 @@ def common_times(sources: Sequence[Source], step: Step, calendar: str) -> Times:
             format_time(times[0], calendar),
         )
     return times[on_step]
+
+
+def read_bytes(source: Source, variables: Collection[str]) -> int:
+    """What a store decodes for one time of some variables of a source, as float32."""
+    parts: dict[str, int] = {}
+    while isinstance(source, Layer):
+        if isinstance(source, IntervalSource) and source.step.fixed:
+            parts = {
+                variable: source.step.seconds // seconds for variable, seconds in source.seconds.items() if seconds
+            }
+        source = source.inner
+    levels = [c.variable for channels in source.channels.values() for c in channels if c.variable in variables]
+    if source.stored is None:
+        return 0
+    return 4 * int(np.prod(source.grid.shape)) * sum(parts.get(variable, 1) for variable in levels)
 
 
 def refuse_repetition(channels: Mapping[str, Channels]) -> None:

@@ -96,7 +96,7 @@ def run_plan(experiment: Experiment) -> PlanReport:
         slab_states=largest,
         slab_megabytes=largest * megabyte,
         open_slabs_megabytes=largest * megabyte * min(plan.lanes * (plan.shuffle_slabs + 1), len(slabs)),
-        megabytes_per_epoch=float(np.sum([slab.states for slab in slabs])) * megabyte,
+        megabytes_per_epoch=float(np.sum([slab.states for slab in slabs])) * dataset.read_bytes / 1e6,
         read_amplification=plan.read_amplification(0),
         lanes=plan.lanes,
     )

@@ -128,3 +128,23 @@ def test_a_misspelled_forcing_is_answered_with_the_nearest_one() -> None:
 def test_a_place_is_no_forcing() -> None:
     with pytest.raises(DataError, match="sin_latitude"):
         derived(forcing=("sin_latitude",))
+
+
+def test_sunlight_of_an_instant_is_the_cosine_of_its_zenith_times_what_arrives_at_that_distance() -> None:
+    noon = np.array([parse_time("2020-03-20T12:07"), parse_time("2020-07-04T12")])
+    fields = derived(forcing=("rsdt_now", "cos_zenith")).read(["rsdt_now", "cos_zenith"], noon)
+    assert fields["cos_zenith"][0, 2, 0] == pytest.approx(
+        1.0, abs=1e-4
+    )  # overhead at the equator, at noon, at the equinox
+    assert fields["cos_zenith"][0, 2, 6] == 0.0  # midnight on the other side
+    reached = fields["rsdt_now"][:, 2, 0] / fields["cos_zenith"][:, 2, 0]
+    assert reached[1] == pytest.approx(1361 / 1.0167**2, rel=1e-3)  # the aphelion of 2020, 1.0167 AU
+    assert reached[0] > reached[1]
+
+
+@pytest.mark.parametrize("year", [1950, 2050])
+def test_the_sun_keeps_its_time_far_from_2000(year: int) -> None:
+    # an hour angle in float32 days would be off by a third of a degree
+    second = parse_time(f"{year}-03-01T11:59") + np.arange(120)
+    afternoon = derived(forcing=("cos_zenith",)).read(["cos_zenith"], second)["cos_zenith"][:, 1, 1]
+    assert (np.diff(afternoon) < 0).all()

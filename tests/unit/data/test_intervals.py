@@ -109,6 +109,12 @@ def test_a_sum_does_not_depend_on_how_much_is_read_at_once(save: Save, monkeypat
     assert_array_equal(one_by_one, whole[:3])
 
 
+def test_all_values_that_are_added_up_count_as_read(save: Save) -> None:
+    dataset = opened(save(hourly()))
+    assert dataset.state_bytes == 4 * 2 * 48
+    assert dataset.read_bytes == 4 * (1 + 6) * 48
+
+
 def test_times_whose_step_is_not_filled_are_left_out(save: Save) -> None:
     dataset = opened(save(hourly([h for h in range(HOURS) if h != 20])))
     assert_array_equal(hour(dataset), [5, 11, 17, 29, 35, 41, 47, 53, 59])
