@@ -36,6 +36,10 @@ class NotFiniteError(CreditRayError):
     """A value that should be finite is not; names channel and valid time."""
 
 
+class ConstraintError(CreditRayError):
+    """A correction is larger than its limit; names constraint, trajectory and valid time."""
+
+
 class PackageError(CreditRayError):
     """A model package is damaged, of an unknown format version, or names something that is not installed."""
 

@@ -180,6 +180,13 @@ losses = Registry(
 )
 
 
+def _constraints(**where: tuple[str, str]) -> dict[str, Entry]:
+    return {
+        name: Entry(f"credit_ray.physics.{module}:{cls}", f"credit_ray.physics.arguments:{cls}Arguments")
+        for name, (module, cls) in where.items()
+    }
+
+
 def _filters(**where: tuple[str, str]) -> dict[str, Entry]:
     return {
         name: Entry(f"credit_ray.physics.filters.{target}", f"credit_ray.physics.filters.arguments:{arguments}")
@@ -190,7 +197,17 @@ def _filters(**where: tuple[str, str]) -> dict[str, Entry]:
 constraints = Registry(
     "constraint",
     {
-        "positive": Entry("credit_ray.physics.constraints:Positive", "credit_ray.physics.arguments:PositiveArguments"),
+        **_constraints(
+            positive=("ranges", "Positive"),
+            bounds=("ranges", "Bounds"),
+            non_negative_precipitation=("ranges", "NonNegativePrecipitation"),
+            sea_ice_range=("ranges", "SeaIceRange"),
+            dry_air_mass=("mass", "DryAirMass"),
+            tracer_mass=("mass", "TracerMass"),
+            water=("water", "Water"),
+            energy=("energy", "Energy"),
+            ocean_heat=("ocean", "OceanHeat"),
+        ),
         **_filters(
             hyperdiffusion=("hyperdiffusion:Hyperdiffusion", "HyperdiffusionArguments"),
             polar_filter=("polar:PolarFilter", "PolarFilterArguments"),

@@ -344,11 +344,13 @@ class State:
 
     def to(self, device: Any) -> State:
         """On another device."""
-        return replace(self, fields=self.fields.to(device), forcing=self.forcing.to(device))
+        carries = tuple({name: value.to(device) for name, value in carry.items()} for carry in self.carries)
+        return replace(self, fields=self.fields.to(device), forcing=self.forcing.to(device), carries=carries)
 
     def detach(self) -> State:
         """Cut from the graph that made it."""
-        return replace(self, fields=self.fields.detach(), forcing=self.forcing.detach())
+        carries = tuple({name: value.detach() for name, value in carry.items()} for carry in self.carries)
+        return replace(self, fields=self.fields.detach(), forcing=self.forcing.detach(), carries=carries)
 
     def __len__(self) -> int:
         return self.fields.shape[0]

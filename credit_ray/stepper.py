@@ -18,14 +18,14 @@ from credit_ray.errors import NotFiniteError
 from credit_ray.models.arguments import NetworkShape
 from credit_ray.models.network import build_network
 from credit_ray.normalizer import Normalizer, normalizer_from
-from credit_ray.registry import constraints as constraint_registry
+from credit_ray.physics.chain import build_chain
 from credit_ray.state import Fields, State, StateSpec
 from credit_ray.times import format_time
 
 if TYPE_CHECKING:
     from credit_ray.config.experiment import Experiment
     from credit_ray.data.statistics import Statistics
-    from credit_ray.physics.constraints import Budget, Constraint
+    from credit_ray.physics.constraints import Budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Recipe:
     residual : bool
         Whether prognostic outputs are changes.
     constraints : tuple of mapping
-        `{"kind": name, …arguments…}`, in order.
+        `{"kind": name, …arguments…}`, in order; `"training"` says when training applies it.
     """
 
     spec: StateSpec
@@ -125,13 +125,14 @@ class Stepper(nn.Module):
         """Of the grid, that it steps: all of them, unless training has shared it out over bands of latitude."""
         self.normalizer = normalizer
         self.network = build_network(recipe.network, recipe.arguments, network_shape(recipe.spec, normalizer))
-        self.constraints: list[Constraint] = [_constraint(c, recipe.spec) for c in recipe.constraints]
+        self.constraints = build_chain(recipe.constraints, recipe.spec, statics)
+        self.training_step = 0  # the optimiser's, which the trainer counts: constraints may begin later than training
         self.register_buffer("statics", statics.float())
         self.register_buffer("climatology", climatology)
 
     def start(self, state: State) -> State:
         """A state with what the constraints carry from the initial time on."""
-        return replace(state, carries=tuple(constraint.start(state) for constraint in self.constraints))
+        return replace(state, carries=self.constraints.start(state))
 
     def step(self, state: State, forcing: Tensor) -> StepResult:
         """Advance every trajectory by one time step.
@@ -148,6 +149,8 @@ class Stepper(nn.Module):
         NotFiniteError
             Naming trajectory, channel and valid time, where the result is not finite. Not while training: a bad step is the
             trainer's to skip, and looking costs a wait for the device.
+        ConstraintError
+            Where a correction is larger than its `fail_above`. Not while training, either.
         """
         spec, newest = self.spec, state.fields[:, -1]
         forcings = torch.cat([state.forcing, forcing[:, None]], 1)  # [trajectory, time, forcing, *grid]
@@ -157,17 +160,20 @@ class Stepper(nn.Module):
         after = Fields(
             self.normalizer.unpack(output.float() if output.dtype == torch.bfloat16 else output, newest), spec.outputs
         )
-        budgets, carries = [], []
-        for constraint, carry in zip(self.constraints, state.carries, strict=True):
-            change = constraint(Fields(newest, spec.prognostic), after, Fields(forcing, spec.forcing), carry)
-            after = after | change.fields
-            budgets.append(change.budget)
-            carries.append(change.carry)
+        changed, budgets, carries = self.constraints.change(
+            Fields(newest, spec.prognostic),
+            after,
+            Fields(forcing, spec.forcing),
+            state.carries,
+            self.training_step if self.training else None,
+        )
+        after = after | changed
         valid_time = spec.step.add(state.valid_time, 1, spec.calendar)
         if not self.training:
             self._refuse_not_finite(after, valid_time)
+            self.constraints.watch(budgets, valid_time)
         prognostic, diagnostics = after.data.split([len(spec.prognostic), len(spec.diagnostic)], 1)
-        return StepResult(state.advance(prognostic, forcing, valid_time, carries), diagnostics, tuple(budgets))
+        return StepResult(state.advance(prognostic, forcing, valid_time, carries), diagnostics, budgets)
 
     def rollout(self, state: State, forcings: Iterable[Tensor]) -> Iterator[StepResult]:
         """Step as often as there are forcings; each yielded state is a restart point."""
@@ -224,15 +230,11 @@ def build_stepper(experiment: Experiment, spec: StateSpec, statistics: Statistic
         network=experiment.model.network,
         arguments=asdict(experiment.model.arguments),
         residual=experiment.model.residual,
-        constraints=tuple({"kind": c.kind, **asdict(c.arguments)} for c in experiment.constraints),
+        constraints=tuple(
+            {"kind": c.kind, "training": c.training.model_dump(), **asdict(c.arguments)} for c in experiment.constraints
+        ),
     )
     normalizer = normalizer_from(statistics, spec, kind=experiment.data.normalization.kind, residual=recipe.residual)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         return Stepper(recipe, normalizer, statics, torch.tensor(statistics.climatology, dtype=torch.float32))
-
-
-def _constraint(plain: Mapping[str, Any], spec: StateSpec) -> Constraint:
-    arguments = {key: value for key, value in plain.items() if key != "kind"}
-    kind = plain["kind"]
-    return constraint_registry.target(kind)(constraint_registry.arguments(kind)(**arguments), spec)

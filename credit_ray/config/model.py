@@ -60,6 +60,19 @@ class ModelConfig(Registered):
     """Predict the one-step change of the prognostic channels, in units of its standard deviation, instead of their next value."""
 
 
+class ConstraintSchedule(Section):
+    """When training applies a constraint; outside training all of them always are."""
+
+    use: bool = True
+    """Whether training applies it at all. A network that is trained with it may leave the work to it."""
+    from_step: int = Field(default=0, ge=0)
+    """Step of the optimiser from which on training applies it."""
+
+    def applies(self, training_step: int | None) -> bool:
+        """At that step of the optimiser; None outside training."""
+        return training_step is None or (self.use and training_step >= self.from_step)
+
+
 class ConstraintConfig(Registered):
     """One constraint; further keys are its own arguments."""
 
@@ -67,6 +80,8 @@ class ConstraintConfig(Registered):
     selector = "kind"
     kind: str
     """Name of a registered constraint."""
+    training: ConstraintSchedule = Field(default_factory=ConstraintSchedule)
+    """When training applies it."""
 
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

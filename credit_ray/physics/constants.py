@@ -33,3 +33,9 @@ LATENT_HEAT_OF_FUSION = 0.3345e6
 
 LIQUID_WATER_DENSITY = 1000.0
 """kg m⁻³."""
+
+SEA_WATER_DENSITY = 1035.0
+"""Reference density of a Boussinesq ocean, kg m⁻³ (Griffies 2004)."""
+
+SEA_WATER_HEAT_CAPACITY = 3991.86795711963
+"""c_p⁰ of potential (conservative) temperature, J kg⁻¹ K⁻¹ (TEOS-10; IOC et al. 2010)."""

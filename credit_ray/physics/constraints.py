@@ -1,4 +1,4 @@
-"""Constraints: small callables, applied after each step in the order of the config, that return only what they changed."""
+"""The seam of what a step must obey: small callables, applied after each step, that return only what they changed and what they found."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from credit_ray.errors import ConfigError, SpecMismatchError
-from credit_ray.physics.arguments import PositiveArguments
-from credit_ray.state import Carry, Fields, State, StateSpec
-from credit_ray.variables import canonical_name
+from credit_ray.state import Carry, Fields, State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,22 +14,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a constraint found and did, by trajectory.
+    """What a constraint found and did in one step, by trajectory; all numbers [trajectory], float64.
 
     Parameters
     ----------
     name : str
         Of the quantity.
     before, after : Tensor
-        [trajectory], its global mean before and after the correction.
+        How much there was, and how much there is with the correction. For a conserved quantity `before` is what there must be; for a
+        range it is what the step had given.
     units : str
-        Of both.
+        Of both, and of `flux`.
+    flux : Tensor, optional
+        What came in through the boundaries during the step, less what left; 0 by default.
+    norm : Tensor, optional
+        Size of the correction, in `norm_units`; by default |after − before| / |before|.
+    norm_units : str
+        "1" for a relative size, "K" for a mean warming.
+    gross : Tensor, optional
+        Sum of the terms' magnitudes: what a residual is small or large against; |before| by default.
     """
 
     name: str
     before: Tensor
     after: Tensor
     units: str
+    flux: Tensor | None = None
+    norm: Tensor | None = None
+    norm_units: str = "1"
+    gross: Tensor | None = None
+
+    @property
+    def residual(self) -> Tensor:
+        """What stays unexplained: after − before − flux. Zero to round-off, unless the correction was limited or left out."""
+        change = self.after - self.before
+        return change if self.flux is None else change - self.flux
+
+    @property
+    def relative_residual(self) -> Tensor:
+        """|residual| in units of the terms' magnitudes."""
+        gross = self.before.abs() if self.gross is None else self.gross
+        return self.residual.abs() / gross.clamp(min=_TINY)
+
+    @property
+    def size(self) -> Tensor:
+        """Size of the correction, in `norm_units`."""
+        return (self.after - self.before).abs() / self.before.abs().clamp(min=_TINY) if self.norm is None else self.norm
+
+
+_TINY = 1e-300  # instead of 0/0 where there is nothing at all
 
 
 @dataclass(frozen=True)
@@ -56,31 +86,23 @@ class Constraint(Protocol):
         ...
 
 
-class Positive:
-    """No negative values where nature has none: what is below zero becomes zero.
+class Reduce(Protocol):
+    """How sums go over a device mesh; only training's parallelism knows meshes."""
 
-    Global means of what was added are reported, since clipping makes mass.
-    """
+    def part(self, values: Tensor) -> Tensor:
+        """This device's part of a global field [..., lat, lon]."""
+        ...
 
-    def __init__(self, arguments: PositiveArguments, spec: StateSpec) -> None:
-        import torch
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the devices that share a trajectory's grid; gradients are summed likewise."""
+        ...
 
-        try:
-            variables = [canonical_name(variable) for variable in arguments.variables]
-            self.names = [spec.outputs[i].name for variable in variables for i in spec.outputs.of(variable)]
-        except SpecMismatchError as error:
-            raise ConfigError(f"constraints: 'positive' is of what the model predicts. {error}") from None
-        self._weights = torch.from_numpy(spec.grid.area_weights())
 
-    def start(self, state: State) -> Carry:
-        return {}
+class Alone:
+    """One device has the whole grid."""
 
-    def __call__(self, before: Fields, after: Fields, forcing: Fields, carry: Carry) -> Change:
-        fields = {name: after[name].clamp(min=0) for name in self.names}
-        raw = sum((self._mean(after[name]) for name in self.names), start=self._mean(after[self.names[0]]) * 0)
-        clipped = sum((self._mean(value) for value in fields.values()), start=raw * 0)
-        return Change(fields, Budget("positive", raw, clipped, "sum of the variables' own units"))
+    def part(self, values: Tensor) -> Tensor:
+        return values
 
-    def _mean(self, field_: Tensor) -> Tensor:
-        """Global mean of [trajectory, *grid] in float64; nothing where the field does not exist."""
-        return (field_.detach().double().nan_to_num(nan=0.0) * self._weights.to(field_.device)).mean((-2, -1))
+    def sum(self, values: Tensor) -> Tensor:
+        return values

@@ -95,6 +95,7 @@ class Trainer:
             After too many steps in a row that had to be left out; names the times, and the channels that are not finite.
         """
         self.stepper.train()
+        self.stepper.training_step = self.step
         self.timer.begin()
         torch.manual_seed(
             (self.seed << 32) + self.step * self.workers.batch_world + self.workers.batch_rank

@@ -151,7 +151,7 @@ def test_tensors_go_in_and_come_out() -> None:
         (lambda: pressure_levels([500, 850], [600, 800, 900]), "must lie in a layer of its own"),
         (lambda: sigma_levels([500, 850]), "Are these hPa"),
         (lambda: hybrid_levels([1, 138], *table("era5_137")), "numbered 1 to 137.*another model's table"),
-        (lambda: hybrid_levels([1, 2], *(c[::-1] for c in table("cam_32"))), "grows downwards"),
+        (lambda: hybrid_levels([1, 2], table("cam_32")[0][::-1], table("cam_32")[1][::-1]), "grows downwards"),
         (lambda: hybrid_levels([1, 2], table("cam_32")[0], table("cam_32")[1][1:]), "one length"),
         (lambda: table("era5_l137"), "Did you mean 'era5_137'"),
         (lambda: sigma_levels(SPEEDY_SIGMA).thickness(), "surface pressure, and none was given"),
