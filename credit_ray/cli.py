@@ -350,6 +350,40 @@ def data_plan(
     finish(run_plan(experiment), json)
 
 
+@data_app.command("rechunk", epilog="credit-ray data rechunk era5_%Y.zarr fast.zarr --times 1980-01-01/2018-12-31")
+def data_rechunk(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Any store that can be read, or a preset's name.")],
+    target: Annotated[
+        str, typer.Argument(metavar="DST", help="The Zarr store to write: a path or an s3:// or gs:// URL.")
+    ],
+    times: Annotated[str | None, typer.Option(metavar="FROM/TO", help="Only these, both included.")] = None,
+    variables: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Only these; by the source's names.")
+    ] = None,
+    absent_chunks: Annotated[str, typer.Option(help="Chunks that the source lacks: error, or fill.")] = "error",
+    workers: Annotated[int | None, typer.Option(help="Parts at a time; 0: in this process. Default: all CPUs.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Write a store anew as training reads it fastest; go on where it was stopped; say how much faster it is."""
+    from credit_ray.data.rechunk import run_rechunk
+
+    if absent_chunks not in ("error", "fill"):
+        raise ConfigError(f"--absent-chunks {absent_chunks}: should be error or fill.")
+    if times is not None and times.count("/") != 1:
+        raise ConfigError(f"--times {times}: should be FROM/TO, such as 1980-01-01/2018-12-31.")
+    with shown_progress("rechunking", "parts") as show:
+        result = run_rechunk(
+            source,
+            target,
+            times=tuple(times.split("/")) if times else None,  # type: ignore[arg-type]
+            variables=tuple(variables.split(",")) if variables else (),
+            fill=absent_chunks == "fill",
+            workers=workers,
+            progress=show,
+        )
+    finish(result, json)
+
+
 def _model_or_config(first: str | None, config_file: Path | None) -> tuple[str | None, Path | None]:
     """A first argument that is a YAML file is the config, not a model or a store."""
     if first and not config_file and first.endswith((".yaml", ".yml")):

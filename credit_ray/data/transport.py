@@ -84,6 +84,30 @@ def open_transport(url: str, access: Access) -> Transport:
     return Transport(_patient(store, patience), "fsspec", why, patience)
 
 
+def open_writable(url: str, access: Access) -> Any:
+    """A Zarr store to write to, its requests made again where they fail in passing.
+
+    Raises
+    ------
+    DataError
+        Where nothing can be written there.
+    """
+    from zarr.storage import FsspecStore, LocalStore, ObjectStore
+
+    if not is_remote(url):
+        return LocalStore(url)
+    if url.startswith("http"):
+        raise DataError(f"{url}: nothing can be written by HTTP. Give a path, or an s3:// or gs:// URL.")
+    store: Any
+    try:
+        if access.engine == "fsspec":
+            raise _NotForObstore
+        store = ObjectStore(_object_store(url, access))
+    except _NotForObstore:
+        store = FsspecStore.from_url(url, storage_options=dict(access.options))
+    return _patient(store, Patience(access))
+
+
 def _for_fsspec(url: str) -> str:
     return url if is_remote(url) else f"file://{Path(url).absolute()}"
 
@@ -100,6 +124,9 @@ def _patient(store: Any, patience: Patience) -> Any:
             value = await patience.ask(key, lambda: self._store.get(key, prototype, byte_range))
             patience.traffic.bytes += 0 if value is None else len(value)
             return value
+
+        async def set(self, key: str, value: Any) -> None:
+            await patience.ask(key, lambda: self._store.set(key, value))
 
         async def exists(self, key: str) -> bool:
             return bool(await patience.ask(key, lambda: self._store.exists(key)))
