@@ -375,7 +375,7 @@ def data_rechunk(
         result = run_rechunk(
             source,
             target,
-            times=tuple(times.split("/")) if times else None,  # type: ignore[arg-type]
+            times=tuple(times.split("/")) if times else None,
             variables=tuple(variables.split(",")) if variables else (),
             fill=absent_chunks == "fill",
             workers=workers,

@@ -11,6 +11,7 @@ plan.py        which runs are read, in which order, and which windows a step tak
 ingest.py      slabs through Ray Data (slab_source.py) or a thread, windows cut from them
 statistics.py  moments, climatology and identity of the training period, in one_pass.py, by the algebra of moments.py
 info.py        what a store holds, before anything is configured
+rechunk.py     a store written anew as training reads it best: rechunk_layout.py says how, rechunk_target.py how far it is
 ahead.py       what is asked for next is read meanwhile
 sample.py      weather simulated by the package itself, in shallow_water.py
 """

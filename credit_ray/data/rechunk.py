@@ -260,12 +260,13 @@ def _clear(array: Any, part: tuple[int, int]) -> None:
 
 
 def _checksum(values: NDArray[Any]) -> str:
-    return hashlib.sha256(values.view(np.uint8) if values.ndim else values.tobytes()).hexdigest()
+    return hashlib.sha256(values.reshape(-1).view(np.uint8).data).hexdigest()
 
 
 def _in_process(job: _Job, todo: list[tuple[ArrayLayout, tuple[int, int]]], workers: int | None) -> Iterator[None]:
     for layout, part in todo:
-        yield _copy(job, layout, part)
+        _copy(job, layout, part)
+        yield
 
 
 def _by_ray(job: _Job, todo: list[tuple[ArrayLayout, tuple[int, int]]], workers: int | None) -> Iterator[None]:
@@ -280,12 +281,14 @@ def _by_ray(job: _Job, todo: list[tuple[ArrayLayout, tuple[int, int]]], workers:
         for layout, part in todo:
             waiting.append(task.remote(shared, layout, part))
             if len(waiting) >= at_once:
-                yield _result(waiting)
+                _wait_for_one(waiting)
+                yield
         while waiting:
-            yield _result(waiting)
+            _wait_for_one(waiting)
+            yield
 
 
-def _result(waiting: deque[Any]) -> None:
+def _wait_for_one(waiting: deque[Any]) -> None:
     import ray
 
     ready, _ = ray.wait(list(waiting), num_returns=1)

@@ -76,7 +76,8 @@ def test_work_that_was_stopped_goes_on_and_does_nothing_twice(
     make: Make, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = save(make(13)), str(tmp_path / "fast.zarr")
-    copy, copied = module._copy, []
+    copy = module._copy
+    copied: list[tuple[str, tuple[int, int]]] = []
 
     def failing(job: Any, layout: Any, part: Any) -> None:
         if len(copied) == 6:
@@ -91,7 +92,12 @@ def test_work_that_was_stopped_goes_on_and_does_nothing_twice(
         rechunk(source, target, variables=("t",), workers=0)
     first, copied[:] = list(copied), []
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr(module, "_copy", lambda *args: (copy(*args), copied.append((args[1].name, args[2]))))
+
+    def noted(job: Any, layout: Any, part: Any) -> None:
+        copy(job, layout, part)
+        copied.append((layout.name, part))
+
+    monkeypatch.setattr(module, "_copy", noted)
     result = rechunk(source, target, workers=0, progress=lambda done, total: seen.append((done, total)))
     assert not set(first) & set(copied)
     assert len(first) + len(copied) == result.parts
