@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from credit_ray.losses.loss import Loss
-from credit_ray.normalizer import Normalizer
 from credit_ray.state import Window
 from credit_ray.stepper import Stepper
 from credit_ray.training.domain.bands import Bands
-from credit_ray.training.domain.exchange import Ring, gathered_rows
+from credit_ray.training.domain.exchange import Ring
 from credit_ray.training.domain.rules import share_out
 from credit_ray.training.domain.whole import WholeConstraint, share_of_loss
 from credit_ray.training.parallel import AXES
@@ -35,14 +34,17 @@ class Layout:
         Of the grid; without any, the stepper has all rows.
     ring : Ring, optional
         Who has them.
-    sharded : bool
-        Whether weights are in parts, too.
+    in_one_piece : Stepper, optional
+        As it was before, on the CPU; on rank 0 alone. None there, too, where it is still in one piece.
+    rank : int
+        This worker's.
     """
 
     stepper: Stepper
     bands: Bands | None = None
     ring: Ring | None = None
-    sharded: bool = False
+    in_one_piece: Stepper | None = None
+    rank: int = 0
 
     @property
     def rows(self) -> slice:
@@ -57,34 +59,19 @@ class Layout:
         """This worker's rows of a window of the whole grid."""
         return replace(window, fields=window.fields[..., self.rows, :])
 
-    def whole(self, keep: bool = True) -> Stepper | None:
-        """The stepper in one piece, on the CPU unless it was in one; all workers call it together, and those that do not `keep` it get nothing."""
+    def whole(self) -> Stepper | None:
+        """The stepper in one piece, on rank 0; all workers call it together."""
         if self.bands is None and not self.sharded:
-            return self.stepper if keep else None
-        state = gathered(self.stepper.network.state_dict(), keep)
-        mine = self.stepper.normalizer
-        statics, mask = self._all_rows(self.stepper.statics), None
-        if mine.mask is not None:
-            mask = self._all_rows(mine.mask.float()).bool()
-        if not keep:
-            return None
-        scales = ("input_mean", "input_std", "output_mean", "output_std")
-        normalizer = Normalizer(
-            mine.spec,
-            **{name: getattr(mine, name).cpu() for name in scales},
-            residual=mine.residual,
-            mask=None if mask is None else mask.cpu(),
-        )
-        climatology = self.stepper.climatology
-        with torch.random.fork_rng(devices=[]):
-            whole = Stepper(
-                self.stepper.recipe, normalizer, statics.cpu(), None if climatology is None else climatology.cpu()
-            )
-        whole.network.load_state_dict(state)
-        return whole.eval()
+            return self.stepper if self.rank == 0 else None
+        state = gathered(self.stepper.network.state_dict(), keep=self.rank == 0)
+        if self.in_one_piece is not None:
+            self.in_one_piece.network.load_state_dict(state)
+        return self.in_one_piece
 
-    def _all_rows(self, field: Tensor) -> Tensor:
-        return field if self.bands is None or self.ring is None else gathered_rows(field, self.bands.rows, self.ring)
+    @property
+    def sharded(self) -> bool:
+        """Whether each worker has but a part of the weights."""
+        return any(isinstance(p, DTensor) for p in self.stepper.network.parameters())
 
 
 def parallelize(stepper: Stepper, mesh: DeviceMesh | None) -> Layout:
@@ -105,14 +92,16 @@ def parallelize(stepper: Stepper, mesh: DeviceMesh | None) -> Layout:
     if mesh is None:
         return Layout(stepper)
     _, shards, domain = (mesh.size(axis) for axis in range(len(AXES)))
-    bands = ring = None
+    bands, ring, rank = None, None, mesh.get_rank()
+    cut_up = shards > 1 or domain > 1
+    in_one_piece = deepcopy(stepper).cpu().eval() if cut_up and rank == 0 else None
     if domain > 1:
         ring = Ring(mesh.get_group("domain"), mesh.get_local_rank("domain"), domain)
         bands = share_out(stepper.recipe.network, stepper.network, ring)
         _cut(stepper, bands, ring)
     if shards > 1:
         shard_weights(stepper.network, mesh)
-    return Layout(stepper, bands, ring, shards > 1)
+    return Layout(stepper, bands, ring, in_one_piece, rank)
 
 
 def _cut(stepper: Stepper, bands: Bands, ring: Ring) -> None:

@@ -234,7 +234,7 @@ def _checkpoint(
     checkpoint = None
     folder = write_checkpoint(trainer)
     with trainer.averaged():
-        whole = layout.whole(keep=trainer.workers.rank == 0)
+        whole = layout.whole()
         if folder is not None and whole is not None:
             summary = {"steps": trainer.step, "epochs": epoch + 1, "skipped_steps": trainer.guard.left_out} | (
                 scores.metrics() if scores else {}

@@ -56,7 +56,8 @@ def weightless(stepper: Stepper, window: Window) -> Window:
     means = torch.cat(
         [mean[:prognostic], normalizer.output_mean[prognostic:], mean[prognostic : prognostic + len(spec.forcing)]]
     ).to(window.fields.dtype)
-    fields = means[:, None, None].expand(1, window.fields.shape[1], *window.fields.shape[2:])
+    values = normalizer.untransformed(means[:, None, None], spec.windowed)
+    fields = values.expand(1, window.fields.shape[1], *window.fields.shape[2:])
     times = spec.step.add(np.zeros((1, 1), np.int64), np.arange(window.fields.shape[1]), spec.calendar)
     return replace(window, fields=fields.contiguous(), times=times, share=0.0)
 
@@ -96,5 +97,7 @@ def _perturbed(stepper: Stepper, state: State, sigma: float) -> State:
     scale = stepper.normalizer.output_std[: state.fields.shape[2]]
     scale = scale.view(-1, *[1] * (state.fields.ndim - 3))
     normalizer, channels = stepper.normalizer, stepper.spec.prognostic
-    shifted = normalizer.transformed(state.fields, channels) + sigma * scale * torch.randn_like(state.fields)
+    like = state.fields  # drawn for all rows, so that a band of latitudes has the noise that it has in the whole
+    noise = torch.randn(*like.shape[:3], *stepper.spec.grid.shape, dtype=like.dtype, device=like.device)
+    shifted = normalizer.transformed(like, channels) + sigma * scale * noise[..., stepper.rows, :]
     return replace(state, fields=normalizer.untransformed(shifted, channels))

@@ -26,9 +26,10 @@ def shard_weights(network: nn.Module, mesh: DeviceMesh) -> None:
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     over = _replicas_and_shards(mesh)
-    for block in _blocks(network):
-        fully_shard(block, mesh=over)
-    fully_shard(network, mesh=over)
+    for block in [*_blocks(network), network]:
+        # The outermost one too: a forecast has no backward pass after which its weights would be let go of, and the next step, or an average
+        # that is swapped in, would be computed with those that were gathered before.
+        fully_shard(block, mesh=over, reshard_after_forward=True)
     for module in network.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)  # FSDP would take the mean

@@ -28,7 +28,7 @@ from credit_ray.losses.pointwise import MeanSquaredError
 from credit_ray.models.arguments import UNetArguments, WXFormerArguments
 from credit_ray.normalizer import Normalizer
 from credit_ray.registry import networks
-from credit_ray.state import Channel, Channels, StateSpec, Window
+from credit_ray.state import Channel, Channels, State, StateSpec, Window
 from credit_ray.stepper import Recipe, Stepper
 from credit_ray.times import Step
 from credit_ray.training.layout import Layout, parallelize
@@ -36,6 +36,7 @@ from credit_ray.training.parallel import AXES, Workers, device_mesh
 from credit_ray.training.rollout import rollout_loss
 from credit_ray.training.sharding import gathered
 from credit_ray.training.trainer import Trainer
+from credit_ray.training.validation import validate
 
 CPU = torch.device("cpu")
 LAYOUTS = {
@@ -167,6 +168,9 @@ def train(workers: Workers, laid: Layout, loss: Loss, precision: str, steps: ran
     if state is not None:
         trainer.load_state_dict(deepcopy(state))
     for step in steps:
+        if step % 2:  # a forecast with other weights in between, which must leave no trace
+            with trainer.averaged() as averaged:
+                validate(averaged, Truth(averaged.spec), np.arange(3) * 86400, 2, workers, 2)  # type: ignore[arg-type]
         window = part(batch(laid.stepper.spec, 3, 1, seed=step), workers.batch_rank, workers.batch_world)
         window = replace(window, fields=window.fields.to(laid.stepper.statics.dtype))
         trainer.update(laid.window(window), Stage(epoch=0, steps=1))
@@ -197,10 +201,42 @@ def some_steps(workers: Workers, name: str, precision: str) -> dict[str, float]:
     }
     with expected.averaged() as stepper_, went_on.averaged():
         packaged = again.whole()
-        assert packaged is not None
-        averages = flat(list(stepper_.network.state_dict().values()))
-        found["packaged"] = distance(flat(list(packaged.network.state_dict().values())), averages)
+        assert (packaged is None) == (workers.rank > 0)
+        if packaged is not None:
+            averages = flat(list(stepper_.network.state_dict().values()))
+            found["packaged"] = distance(flat(list(packaged.network.state_dict().values())), averages)
+            found["statics"] = distance(packaged.statics, plain.stepper.statics)
     return found
+
+
+class Truth:
+    """Stands in for a data set: noise, drawn anew for each time."""
+
+    def __init__(self, spec: StateSpec) -> None:
+        self.spec = spec
+
+    def fields(self, times: Any, channels: Channels) -> Any:
+        drawn = [np.random.default_rng(int(t)).normal(size=(len(channels), *self.spec.grid.shape)) for t in times]
+        return np.stack(drawn).astype(np.float32)
+
+    def initial_state(self, times: Any) -> State:
+        fields = torch.from_numpy(self.fields(times, self.spec.prognostic))
+        forcing = torch.from_numpy(self.fields(times, self.spec.forcing))[:, None]
+        return State(fields=torch.stack([fields, fields], 1), forcing=forcing, valid_time=times)
+
+    def forcings(self, times: Any, steps: int) -> Iterator[Tensor]:
+        for step in range(steps):
+            yield torch.from_numpy(self.fields(times + step, self.spec.forcing))
+
+
+def scores(workers: Workers, name: str) -> dict[str, float]:
+    """Of forecasts from three initial times, laid out and alone."""
+    grid, times = GRIDS["poles"], np.arange(3) * 86400
+    plain = stepper(name, grid).float().eval()
+    expected = validate(plain, Truth(plain.spec), times, 2, Workers(0, 1, CPU), 2)  # type: ignore[arg-type]
+    laid = parallelize(stepper(name, grid).float().eval(), workers.mesh)
+    found = validate(laid.stepper, Truth(plain.spec), times, 2, workers, 2)  # type: ignore[arg-type]
+    return {"rmse": distance(found.rmse, expected.rmse), "persistence": abs(found.score / expected.score - 1)}
 
 
 def every_network(workers: Workers) -> dict[str, str]:
@@ -226,12 +262,14 @@ def every_network(workers: Workers) -> dict[str, str]:
 def cases(world: int) -> Iterator[tuple[str, tuple[int, int, int], Callable[[Workers], Any]]]:
     for axes in LAYOUTS[world]:
         for name in NETWORKS:
-            for grid in GRIDS:
+            for grid in GRIDS if axes[1:] != (1, 1) else ["gaussian"]:
                 yield f"{name} {grid}", axes, lambda w, n=name, g=grid: one_gradient(w, n, g, size=4)  # type: ignore[misc]
         if axes[1] > 1 or axes[2] > 1:
             for precision in ("float32", "bfloat16"):
                 if not (precision == "bfloat16" and axes[2] > 1):
                     yield f"training {precision}", axes, lambda w, p=precision: some_steps(w, "unet", p)  # type: ignore[misc]
+        if axes[1:] != (1, 1):
+            yield "scores", axes, lambda w: scores(w, "unet")
         if axes == (1, 1, 2):
             yield "every network", axes, every_network
 

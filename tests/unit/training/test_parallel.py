@@ -68,12 +68,18 @@ def test_what_was_saved_goes_on_in_another_layout(found: dict[str, Any]) -> None
 
 def test_the_package_of_sharded_weights_has_their_whole_average(found: dict[str, Any]) -> None:
     for name, result in of(found, "training float32").items():
-        assert result["packaged"] <= TOLERANCE, name
+        assert result["packaged"] <= 1e-7, name  # the average is kept in float32
+        assert result["statics"] == 0, name
 
 
 def test_sharded_weights_train_in_bfloat16(found: dict[str, Any]) -> None:
     for name, result in of(found, "training bfloat16").items():
         assert max(result.values()) <= HALF_TOLERANCE, name
+
+
+def test_forecasts_score_as_those_of_one_worker(found: dict[str, Any]) -> None:
+    for name, result in of(found, "scores").items():
+        assert max(result.values()) <= 1e-5, name
 
 
 def test_each_network_has_a_rule_that_was_tested_or_is_refused_by_name(found: dict[str, Any]) -> None:
