@@ -14,7 +14,7 @@ from credit_ray.stepper import Stepper
 from credit_ray.training.domain.bands import Bands
 from credit_ray.training.domain.exchange import Ring
 from credit_ray.training.domain.rules import share_out
-from credit_ray.training.domain.whole import WholeConstraint, share_of_loss
+from credit_ray.training.domain.whole import share_constraints, share_of_loss
 from credit_ray.training.parallel import AXES
 from credit_ray.training.sharding import gathered, shard_weights
 
@@ -111,4 +111,4 @@ def _cut(stepper: Stepper, bands: Bands, ring: Ring) -> None:
     stepper.statics = stepper.statics[..., rows, :].contiguous()
     if normalizer.mask is not None:
         normalizer.mask = normalizer.mask[..., rows, :].contiguous()
-    stepper.constraints = [WholeConstraint(constraint, bands, ring) for constraint in stepper.constraints]
+    share_constraints(stepper.constraints, bands, ring)

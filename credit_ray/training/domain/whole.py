@@ -12,13 +12,40 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from credit_ray.losses import ensemble, pointwise
+from credit_ray.physics.chain import Chain
+from credit_ray.physics.closure import Closure
 from credit_ray.physics.constraints import Change, Constraint
+from credit_ray.physics.ranges import Range
 from credit_ray.state import Carry, Fields, State
 from credit_ray.training.domain.bands import Bands
-from credit_ray.training.domain.exchange import Ring, gathered_rows
+from credit_ray.training.domain.exchange import Ring, gathered_rows, summed
 
 if TYPE_CHECKING:
     from credit_ray.losses.loss import Loss
+
+
+class BandReduce:
+    """Sums over the sphere, of which each worker has a band."""
+
+    def __init__(self, bands: Bands, ring: Ring) -> None:
+        self._rows, self._ring = bands.of(ring.index), ring
+
+    def part(self, values: Tensor) -> Tensor:
+        """This worker's rows of a field of the whole grid."""
+        return values[..., self._rows, :]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the bands."""
+        return summed(values, self._ring)
+
+
+def share_constraints(chain: Chain, bands: Bands, ring: Ring) -> None:
+    """Let a stepper's constraints work on its band: ranges and budgets sum over bands, and all others are given the whole globe."""
+    chain.reduce = BandReduce(bands, ring)
+    chain.constraints = [
+        constraint if isinstance(constraint, Range | Closure) else WholeConstraint(constraint, bands, ring)
+        for constraint in chain.constraints
+    ]
 
 
 class WholeConstraint:

@@ -62,11 +62,28 @@ GRIDS = {
 }
 
 
+SCALES = {  # mean and deviation
+    "u": (0.0, 10.0),
+    "q": (8e-3, 4e-3),
+    "sp": (1e5, 500.0),
+    "tp": (0.5, 0.4),
+    "evspsbl": (3e-5, 1e-5),
+    "tisr": (1e6, 5e5),
+    "lsm": (0.5, 0.5),
+}
+
+
 def specification(grid: LatLonGrid) -> StateSpec:
-    """Wind, temperature and moisture, sunshine, and the land."""
+    """Wind, moisture, pressure, rain and evaporation, sunshine, and the land."""
+    moisture = [Channel(variable="q", units="kg kg-1", level=p, vertical="pressure") for p in (500.0, 850.0)]
     return StateSpec(
-        prognostic=Channels([Channel(variable="u", units="m s-1"), Channel(variable="q", units="kg kg-1")]),
-        diagnostic=Channels([Channel(variable="tp", units="m")]),
+        prognostic=Channels([Channel(variable="u", units="m s-1"), *moisture, Channel(variable="sp", units="Pa")]),
+        diagnostic=Channels(
+            [
+                Channel(variable="tp", units="kg m-2", kind="accumulated"),
+                Channel(variable="evspsbl", units="kg m-2 s-1", kind="mean"),
+            ]
+        ),
         forcing=Channels([Channel(variable="tisr", units="J m-2")]),
         static=Channels([Channel(variable="lsm", units="1")]),
         grid=grid,
@@ -75,28 +92,45 @@ def specification(grid: LatLonGrid) -> StateSpec:
     )
 
 
-def stepper(name: str, grid: LatLonGrid) -> Stepper:
-    """In float64, with a constraint, and nothing in it that is zero."""
-    spec = specification(grid)
-    random = torch.Generator().manual_seed(5)
-    inputs, outputs = len(spec.inputs), len(spec.outputs)
-    normalizer = Normalizer(
+def noise(channels: Channels, draw: Tensor) -> Tensor:
+    """Fields [..., channel, lat, lon] on the channels' scales, from normal ones; what can't be negative is not."""
+    mean, deviation = (torch.tensor([SCALES[c.variable][k] for c in channels])[:, None, None] for k in (0, 1))
+    return (mean + deviation * draw).where(mean == 0, (mean + deviation * draw).abs())
+
+
+def normalizer_of(spec: StateSpec) -> Normalizer:
+    """Of the channels' scales."""
+    inputs = torch.tensor([SCALES[c.variable] for c in spec.inputs])
+    outputs = torch.tensor([SCALES[c.variable] for c in spec.outputs])
+    outputs[: len(spec.prognostic)] *= torch.tensor([0.0, 0.1])  # changes
+    return Normalizer(
         spec,
-        input_mean=torch.randn(inputs, generator=random),
-        input_std=1 + torch.rand(inputs, generator=random),
-        output_mean=torch.zeros(outputs),
-        output_std=0.5 + torch.rand(outputs, generator=random),
+        input_mean=inputs[:, 0],
+        input_std=inputs[:, 1],
+        output_mean=outputs[:, 0],
+        output_std=outputs[:, 1],
         residual=True,
     )
+
+
+def stepper(name: str, grid: LatLonGrid, arguments: Any = None) -> Stepper:
+    """In float64, with budgets that close, and nothing in it that is zero."""
+    spec = specification(grid)
+    random = torch.Generator().manual_seed(5)
     recipe = Recipe(
         spec=spec,
         network=name,
-        arguments=asdict(NETWORKS[name]),
+        arguments=asdict(NETWORKS[name]) if arguments is None else arguments,
         residual=True,
-        constraints=({"kind": "positive", "variables": ["q", "tp"]},),
+        constraints=(
+            {"kind": "polar_filter", "variables": ["q"]},
+            {"kind": "positive", "variables": ["q", "tp"]},
+            {"kind": "dry_air_mass"},
+            {"kind": "water"},
+        ),
     )
     torch.manual_seed(11)
-    made = Stepper(recipe, normalizer, torch.randn(1, *grid.shape, generator=random))
+    made = Stepper(recipe, normalizer_of(spec), noise(spec.static, torch.randn(1, *grid.shape, generator=random)))
     for parameter in made.network.parameters():
         nn.init.normal_(parameter, std=0.2, generator=random)
     return made.double()
@@ -105,7 +139,7 @@ def stepper(name: str, grid: LatLonGrid) -> Stepper:
 def mean_square(spec: StateSpec, learnt: bool = False) -> Loss:
     """Weighted by area and by channel; or by weights that are learnt, of which a band has no share by itself."""
     area = torch.from_numpy(spec.grid.area_weights()).expand(len(spec.outputs), *spec.grid.shape)
-    weights = area * torch.tensor([1.0, 2.0, 0.5])[:, None, None]
+    weights = area * torch.linspace(0.5, 2, len(spec.outputs))[:, None, None]
     loss = MeanSquaredError(PointwiseArguments(), weights)
     return LearnableWeights(loss, weights) if learnt else loss
 
@@ -113,9 +147,8 @@ def mean_square(spec: StateSpec, learnt: bool = False) -> Loss:
 def batch(spec: StateSpec, size: int, steps: int, seed: int) -> Window:
     """A global batch."""
     random = torch.Generator().manual_seed(seed)
-    fields = torch.randn(
-        size, spec.history + steps, len(spec.windowed), *spec.grid.shape, generator=random, dtype=torch.float64
-    )
+    shape = (size, spec.history + steps, len(spec.windowed), *spec.grid.shape)
+    fields = noise(spec.windowed, torch.randn(shape, generator=random, dtype=torch.float64))
     times = np.arange(spec.history + steps)[None] * 21600 + np.arange(size)[:, None] * 86400
     return Window(fields=fields, times=times, spec=spec)
 
@@ -217,7 +250,7 @@ class Truth:
 
     def fields(self, times: Any, channels: Channels) -> Any:
         drawn = [np.random.default_rng(int(t)).normal(size=(len(channels), *self.spec.grid.shape)) for t in times]
-        return np.stack(drawn).astype(np.float32)
+        return noise(channels, torch.tensor(np.stack(drawn))).float().numpy()
 
     def initial_state(self, times: Any) -> State:
         fields = torch.from_numpy(self.fields(times, self.spec.prognostic))
@@ -244,15 +277,8 @@ def every_network(workers: Workers) -> dict[str, str]:
     found = {}
     for name in networks.names():
         if name not in NETWORKS:
-            spec = specification(GRIDS["gaussian"])
-            ones = torch.ones(len(spec.inputs))
-            outputs = torch.ones(len(spec.outputs))
-            normalizer = Normalizer(
-                spec, input_mean=0 * ones, input_std=ones, output_mean=0 * outputs, output_std=outputs, residual=True
-            )
-            recipe = Recipe(spec=spec, network=name, arguments={}, residual=True)
             try:
-                laid = parallelize(Stepper(recipe, normalizer, torch.zeros(1, *spec.grid.shape)), workers.mesh)
+                laid = parallelize(stepper(name, GRIDS["gaussian"], {}), workers.mesh)
                 found[name] = f"shared out: {laid.rows}"
             except CreditRayError as error:
                 found[name] = str(error)
