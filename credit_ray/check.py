@@ -102,7 +102,7 @@ def run_check(experiment: Experiment) -> CheckResult:
         parameters=sum(p.numel() for p in stepper.parameters() if p.requires_grad),
         loss=report.loss,
         step_seconds=seconds,
-        training_hours=seconds * total / experiment.resources.workers / 3600,
+        training_hours=seconds * total / experiment.resources.most_workers / 3600,
         memory_gigabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
     )
 

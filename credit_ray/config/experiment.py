@@ -69,7 +69,7 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _lanes_divide_the_batch(self) -> Self:
-        lanes, batch, workers = self.lanes, self.training.batch_size, self.resources.workers
+        lanes, batch, workers = self.lanes, self.training.batch_size, self.resources.most_workers
         domain = self.resources.parallel.domain  # its workers share their windows
         if batch % lanes:
             divisors = [n for n in range(1, batch + 1) if batch % n == 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -193,8 +193,9 @@ class Parallel(Section):
 class Resources(Section):
     """What the work runs on; never changes its result."""
 
-    workers: int = Field(default=1, ge=1)
-    """Training processes, or forecast tasks."""
+    workers: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = 1
+    """Training processes, or forecast tasks. `[2, 8]`: as many as there is room for, between the two; training goes on with more or fewer
+    when nodes come and go."""
     parallel: Parallel = Parallel()
     """How training processes share the work."""
     gpus_per_worker: Literal["auto"] | float = Field(default="auto")
@@ -212,6 +213,12 @@ class Resources(Section):
     def _the_mesh_has_all_workers(self) -> Self:
         parallel, workers = self.parallel, self.workers
         group = parallel.shard * parallel.domain
+        if isinstance(workers, tuple):
+            if group > 1 or parallel.data != "auto":
+                raise ValueError(
+                    f"workers is {list(workers)}: their number can change only where each has the whole model (no resources.parallel)"
+                )
+            return self
         words = f"parallel.shard {parallel.shard} × parallel.domain {parallel.domain}"
         if parallel.data != "auto" and parallel.data * group != workers:
             raise ValueError(
@@ -220,3 +227,19 @@ class Resources(Section):
         if workers % group:
             raise ValueError(f"workers is {workers}, no multiple of {words}")
         return self
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        if isinstance(self.workers, tuple) and self.workers[0] >= self.workers[1]:
+            raise ValueError(f"workers is {list(self.workers)}: the first must be less than the second")
+        return self
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the number of workers may change."""
+        return isinstance(self.workers, tuple)
+
+    @property
+    def most_workers(self) -> int:
+        """Their number, or the largest that it may be."""
+        return self.workers[1] if isinstance(self.workers, tuple) else self.workers

@@ -122,7 +122,7 @@ def run_forecast(experiment: Experiment) -> ForecastResult:
         started = time.monotonic()
         try:
             with shown_progress("forecasting", "lead times") as show:
-                if min(experiment.resources.workers, len(todo)) > 1:
+                if min(experiment.resources.most_workers, len(todo)) > 1:
                     made = _by_ray(experiment, fetched, store, todo)
                 else:
                     made = (
@@ -171,7 +171,7 @@ def _by_ray(
 ) -> Iterator[int]:
     """The same by Ray tasks, each of which opens model and data itself and writes its own chunks; yields lead times as they are written."""
     resources = experiment.resources
-    workers = min(resources.workers, len(batches))
+    workers = min(resources.most_workers, len(batches))
     with ray_session(resources):
         import ray
 

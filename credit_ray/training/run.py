@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from credit_ray.cluster import has_gpus, own_error, ray_session
+from credit_ray.cluster import own_error, ray_session
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
 from credit_ray.data.plan import Plan
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from credit_ray.tracking.runs import Run
 
 log = logging.getLogger(__name__)
-
-_LARGEST_RAY_SLAB = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -202,12 +200,12 @@ def _fit(
     from credit_ray.training.checkpoint import PACKAGE, RAY_RUN, newest_checkpoint
     from credit_ray.training.detours import Detours
     from credit_ray.training.loop import Job, train_worker
+    from credit_ray.training.placement import choose_reader, scaling_config
     from credit_ray.training.progress import shown_progress
     from credit_ray.training.stopping import stop_on_signals
 
     resources, config = experiment.resources, experiment.training
-    total, reader = training_steps(experiment, plan), _reader(experiment, dataset, plan)
-    gpus = (1.0 if has_gpus() else 0.0) if resources.gpus_per_worker == "auto" else resources.gpus_per_worker
+    total, reader = training_steps(experiment, plan), choose_reader(experiment, dataset, plan)
     readers = None if resources.readers == "auto" else resources.readers
     directory, epochs = str(run.directory), plan.locate(total - 1)[0] + 1
     Detours(directory).try_again()
@@ -223,7 +221,7 @@ def _fit(
             """Called by the controller each time it starts workers: from where they go on, in the order that they will ask for."""
             newest = newest_checkpoint(directory)
             ordered = replace(plan, detours=Detours(directory).epochs())
-            rows = ordered.rows(resources.workers // domain, newest.step if newest else 0, epochs)
+            rows = ordered.rows(resources.most_workers // domain, newest.step if newest else 0, epochs)
             return ray_slabs(dataset, [row for row in rows for _ in range(domain)], readers=readers)
 
         datasets["train"] = slabs
@@ -246,11 +244,7 @@ def _fit(
         trainer = TorchTrainer(
             lambda config: train_worker(config["job"]),
             train_loop_config={"job": job},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=resources.workers,
-                use_gpu=gpus > 0,
-                resources_per_worker={"CPU": _cpus(experiment)} | ({"GPU": gpus} if gpus else {}),
-            ),
+            scaling_config=scaling_config(experiment),
             run_config=ray.train.RunConfig(
                 name=RAY_RUN,
                 storage_path=directory,
@@ -306,35 +300,3 @@ def _the_cause(error: Any) -> CreditRayError:
         log.debug("Worker %s: %s", rank, failure)
     rank, failure = next(iter(error.worker_failures.items()))
     return TrainingError(f"Worker {rank} failed, and so did its restarts: {failure}")
-
-
-def _reader(experiment: Experiment, dataset: Dataset, plan: Plan) -> str:
-    """Who reads: as configured, else Ray unless slabs are too large for the object store or no CPU is left."""
-    asked, resources = experiment.data.ingest.reader, experiment.resources
-    largest = max(slab.states for lane in plan.order(0) for slab in lane.slabs) * dataset.state_bytes
-    free = _free_cpus() - resources.workers * _cpus(experiment)
-    if asked == "ray" and free < 1:
-        raise ClusterError(
-            f"data.ingest.reader is 'ray', but {resources.workers} workers with {_cpus(experiment):g} CPUs each leave {free:g} to read with: "
-            f"training would wait for ever. Lower resources.cpus_per_worker, or say data.ingest.reader: local."
-        )
-    if asked != "auto":
-        return asked
-    if largest > _LARGEST_RAY_SLAB:
-        log.info("Reading in the training processes: slabs of %.0f MB are large for the object store.", largest / 1e6)
-        return "local"
-    if free < 1:
-        log.info("Reading in the training processes: the workers leave no CPU to read with.")
-        return "local"
-    return "ray"
-
-
-def _cpus(experiment: Experiment) -> float:
-    asked = experiment.resources.cpus_per_worker
-    return 1.0 if asked == "auto" else asked
-
-
-def _free_cpus() -> float:
-    import ray
-
-    return ray.cluster_resources().get("CPU", 0)

@@ -174,7 +174,7 @@ def _room(experiment: Experiment) -> int:
     import ray
 
     asked = experiment.resources.cpus_per_worker
-    each = experiment.resources.workers * (1.0 if asked == "auto" else asked) + 1.1
+    each = experiment.resources.most_workers * (1.0 if asked == "auto" else asked) + 1.1
     return max(int(ray.cluster_resources().get("CPU", 1) // each), 1)
 
 
