@@ -23,7 +23,7 @@ def scaling_config(experiment: Experiment) -> Any:
     resources = experiment.resources
     gpus = (1.0 if has_gpus() else 0.0) if resources.gpus_per_worker == "auto" else resources.gpus_per_worker
     return ray.train.ScalingConfig(
-        num_workers=resources.workers,
+        num_workers=resources.workers,  # type: ignore[arg-type]  # a range is missing from its annotation
         use_gpu=gpus > 0,
         resources_per_worker={"CPU": _cpus(experiment)} | ({"GPU": gpus} if gpus else {}),
     )
