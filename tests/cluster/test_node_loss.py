@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from credit_ray.data.sample import make_sample
+from credit_ray.data.sample import write_sample
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +61,7 @@ def steps_saved(folder: Path) -> int:
 
 @pytest.mark.parametrize("workers", [2, [1, 2]], ids=["another node comes", "it goes on with less"])
 def test_training_ends_well_when_a_node_is_lost(cluster: Any, tmp_path: Path, workers: Any) -> None:
-    make_sample(tmp_path / "sample.zarr", states=100)
+    write_sample(tmp_path / "sample.zarr", states=100)
     node = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
     config = {**EXPERIMENT, "resources": {"workers": workers, "threads": 1}}
     (tmp_path / "lost.yaml").write_text(yaml.safe_dump(config))
