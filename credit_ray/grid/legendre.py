@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_ray.errors import DataError
-from credit_ray.grid.gaussian import gauss_legendre
+from credit_ray.grid.gaussian import gauss_legendre, gauss_legendre_colatitudes
 from credit_ray.grid.latlon import TOLERANCE_DEGREES, LatLonGrid
 
 Array = NDArray[np.float64]
@@ -42,8 +42,7 @@ def quadrature(grid: LatLonGrid) -> tuple[Array, Array]:
     """
     nlat = grid.shape[0]
     if grid.periodic and grid.kind == "gaussian":
-        nodes, weights = gauss_legendre(nlat)
-        return np.arccos(nodes), weights
+        return gauss_legendre_colatitudes(nlat), gauss_legendre(nlat)[1]
     if not (grid.periodic and grid.reaches_poles and np.ptp(np.diff(grid.latitude)) <= 2 * TOLERANCE_DEGREES):
         raise DataError(f"spherical harmonics need a global Gaussian or equiangular grid; this is a {grid.describe()}.")
     first = 0.0 if grid.pole_points else np.pi / nlat / 2

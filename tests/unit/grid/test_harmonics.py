@@ -212,3 +212,18 @@ def test_grids_and_degrees_without_exact_transforms_are_refused() -> None:
         SphericalHarmonics(GRIDS["poles"], lmax=19)
     with pytest.raises(ValueError, match="vector=True"):
         SphericalHarmonics(GRIDS["poles"], vector=False).gradient(torch.zeros(19, 19, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        LatLonGrid.gaussian(160),
+        LatLonGrid(np.linspace(90, -90, 181), np.arange(360.0)),
+        LatLonGrid(np.linspace(89.5, -89.5, 180), np.arange(360.0)),
+    ],
+    ids=lambda grid: grid.describe(),
+)
+def test_large_grids_are_as_exact_as_small_ones(grid: LatLonGrid) -> None:
+    harmonics = SphericalHarmonics(grid, dtype=torch.float64, vector=False)
+    coefficients = some_coefficients(harmonics.lmax)
+    assert relative(harmonics.analysis(harmonics.synthesis(coefficients)) - coefficients, coefficients) < 2e-13

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import j1, jn_zeros
 
 from credit_ray.errors import DataError
 from credit_ray.grid import EARTH_RADIUS_M, LatLonGrid
-from credit_ray.grid.gaussian import gauss_legendre, gauss_legendre_latitudes
+from credit_ray.grid.gaussian import gauss_legendre, gauss_legendre_colatitudes, gauss_legendre_latitudes
 
 SPHERE_M2 = 4 * math.pi * EARTH_RADIUS_M**2
 
@@ -168,3 +169,18 @@ def test_the_coordinates_of_a_grid_cannot_be_written_to() -> None:
     assert grid.kind == "gaussian"
     with pytest.raises(ValueError, match="read-only"):
         grid.latitude[0] = 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64, 481])
+def test_gaussian_colatitudes_are_those_of_the_nodes_and_their_weights_have_all_digits(count: int) -> None:
+    nodes, weights = gauss_legendre(count)
+    colatitude = gauss_legendre_colatitudes(count)
+    np.testing.assert_allclose(np.cos(colatitude), nodes, rtol=0, atol=1e-15)
+    # Towards the pole Pₙ(cos θ) is the Bessel function J₀((n + ½)θ), to order θ²: Olver (1997), chapter 12.
+    if count > 100:
+        first_zero = jn_zeros(0, 1)[0]
+        assert colatitude[0] * (count + 0.5) == pytest.approx(first_zero, rel=1e-5)
+        assert weights[0] * (count + 0.5) ** 2 == pytest.approx(2 / j1(first_zero) ** 2, rel=1e-5)
+    # ∫ x²ᵏ dx = 2/(2k + 1) for all 2k below 2·count: the high powers live near the poles
+    for k in {0, count // 2, count - 1}:
+        np.testing.assert_allclose((weights * nodes ** (2 * k)).sum(), 2 / (2 * k + 1), rtol=2e-13)
