@@ -172,13 +172,13 @@ def test_every_other_page_shows_configs_that_load_and_a_network_that_builds(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(networks, "_entries", dict(networks._entries))
-    pages = ["getting-started.md", "config.md", "your-own-network.md", "clusters.md"]
+    pages = ["getting-started.md", "config.md", "networks.md", "your-own-network.md", "clusters.md"]
     files = {block.file: block for page in pages for block in blocks(page) if block.file}
     for name, block in files.items():
         Path(str(name)).write_text(block.text, encoding="utf-8")
     runpy.run_path("rowmix.py")
     loaded = {name: load_experiment(str(name)) for name in files if str(name).endswith(".yaml")}
-    assert {"first.yaml", "wide.yaml", "rowmix.yaml", "cluster.yaml"} <= set(loaded)
+    assert {"first.yaml", "wide.yaml", "sfno.yaml", "trial.yaml", "rowmix.yaml", "cluster.yaml"} <= set(loaded)
 
     import torch
 

@@ -4,17 +4,27 @@ Single values are checked when they are given (`ValueError`, which the config's 
 line); what depends on the data, by `check`.
 """
 
+from credit_ray.models.arguments.afno import AFNOArguments
 from credit_ray.models.arguments.baselines import ClimatologyArguments, PersistenceArguments
+from credit_ray.models.arguments.graphcast import GraphCastArguments
 from credit_ray.models.arguments.linear import LinearArguments
+from credit_ray.models.arguments.samudra import SamudraArguments
+from credit_ray.models.arguments.sfno import SFNOArguments
 from credit_ray.models.arguments.shape import NetworkShape
+from credit_ray.models.arguments.swin import SwinArguments
 from credit_ray.models.arguments.unet import UNetArguments
 from credit_ray.models.arguments.wxformer import WXFormerArguments
 
 __all__ = [
+    "AFNOArguments",
     "ClimatologyArguments",
+    "GraphCastArguments",
     "LinearArguments",
     "NetworkShape",
     "PersistenceArguments",
+    "SFNOArguments",
+    "SamudraArguments",
+    "SwinArguments",
     "UNetArguments",
     "WXFormerArguments",
 ]

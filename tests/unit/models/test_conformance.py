@@ -41,12 +41,24 @@ SMALL: dict[str, dict[str, Any]] = {
         "local_window": 2,
         "global_window": (2, 2),
     },
+    "afno": {"width": 8, "depth": 2, "blocks": 2, "kept": 0.6, "dropout": 0.3},
+    "sfno": {"width": 6, "depth": 2, "coarsening": 2, "dropout": 0.3},
+    "swin": {"width": 8, "depth": 2, "heads": 2, "window": (2, 4), "dropout": 0.3},
+    "graphcast": {"refinement": 1, "width": 8, "depth": 2, "dropout": 0.3},
+    "samudra": {"widths": (4, 6), "dilations": (1, 2), "dropout": 0.3},
     "linear": {"stencil": 3},
     "persistence": {},
     "climatology": {},
 }
-PADDED = ("unet", "wxformer")
+PADDED = ("unet", "wxformer", "samudra")
 """Networks whose convolutions read across the poles."""
+VARIANTS: dict[str, Subject] = {
+    **{name: Subject(network=name, arguments=arguments) for name, arguments in SMALL.items()},
+    "unet of ConvNeXt blocks": Subject(network="unet", arguments={"width": 4, "block": "convnext", "dropout": 0.5}),
+    "afno of all wavenumbers": Subject(network="afno", arguments={"width": 8, "depth": 1, "blocks": 4, "patch": 1}),
+    "sfno on one grid": Subject(network="sfno", arguments={"width": 6, "depth": 1, "degree": 3}),
+    "swin of wide windows": Subject(network="swin", arguments={"width": 8, "depth": 2, "heads": 1, "window": (8, 6)}),
+}
 BUILTIN = frozenset(networks._entries)
 
 
@@ -55,9 +67,9 @@ def test_every_network_is_among_them() -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_a_network_conforms(name: str, check: Callable[[Subject], None]) -> None:
-    check(Subject(network=name, arguments=SMALL[name]))
+    check(VARIANTS[name])
 
 
 def test_a_spectral_norm_stays_as_it_is_in_evaluation() -> None:
