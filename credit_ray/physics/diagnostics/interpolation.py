@@ -129,7 +129,9 @@ def _of_columns(targets: Tensor, column: Tensor) -> Tensor:
 
 def _and_below(column: Tensor, ground: Tensor) -> Tensor:
     """The column with one more level, at the ground."""
-    return torch.cat([column, ground.unsqueeze(-3).expand(*column.shape[:-3], 1, *column.shape[-2:])], -3)
+    ground = ground.unsqueeze(-3)
+    lead, place = torch.broadcast_shapes(column.shape[:-3], ground.shape[:-3]), column.shape[-2:]
+    return torch.cat([column.expand(*lead, -1, *place), ground.expand(*lead, 1, *place)], -3)
 
 
 def _interpolate(field: Tensor, coordinate: Tensor, targets: Tensor) -> Tensor:

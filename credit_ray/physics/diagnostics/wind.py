@@ -9,8 +9,8 @@ from credit_ray.grid.harmonics import SphericalHarmonics
 
 
 def wind_speed(u: Tensor, v: Tensor) -> Tensor:
-    """√(u² + v²), in the units of the components."""
-    return torch.hypot(u, v)
+    """√(u² + v²), in the units of the components; in a calm its gradient is zero."""
+    return torch.linalg.vector_norm(torch.stack([u, v]), dim=0)
 
 
 def vorticity(u: Tensor, v: Tensor, harmonics: SphericalHarmonics) -> Tensor:

@@ -17,12 +17,11 @@ from credit_ray.physics.filters.arguments import BackscatterArguments
 from credit_ray.physics.filters.selection import Selection, named, wind, wind_pairs
 from credit_ray.physics.filters.sphere import (
     filter_budget,
-    gaussian_smoother,
-    harmonics_like,
     refuse_without_harmonics,
     sphere_mean,
     step_seconds,
 )
+from credit_ray.physics.spectral import gaussian_smoother, harmonics_like
 from credit_ray.state import Carry, Fields, State, StateSpec
 
 _SMOOTHING_KM = 1000.0  # of the dissipation: backscatter is a large-scale response to it

@@ -13,11 +13,11 @@ from credit_ray.physics.filters.arguments import HyperdiffusionArguments
 from credit_ray.physics.filters.selection import Selection, named, stack, wind
 from credit_ray.physics.filters.sphere import (
     filter_budget,
-    harmonics_like,
     refuse_without_harmonics,
     sphere_mean,
     step_seconds,
 )
+from credit_ray.physics.spectral import harmonics_like
 from credit_ray.state import Carry, Fields, State, StateSpec
 from credit_ray.variables import canonical_name
 

@@ -1,14 +1,11 @@
-"""What filters share: transforms in the precision of a field, means over the sphere, and what they report."""
+"""What filters share: means over the sphere, what they need of a model, and what they report."""
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from credit_ray.errors import ConfigError, DataError
-from credit_ray.grid.harmonics import SphericalHarmonics
 from credit_ray.grid.latlon import LatLonGrid
 from credit_ray.grid.legendre import quadrature
 from credit_ray.physics.constraints import Budget
@@ -35,21 +32,6 @@ def refuse_without_harmonics(grid: LatLonGrid, kind: str) -> None:
         quadrature(grid)
     except DataError as error:
         raise ConfigError(f"constraints: '{kind}': {error}") from None
-
-
-def harmonics_like(grid: LatLonGrid, field: Tensor) -> SphericalHarmonics:
-    """The grid's transforms, on the field's device and in its precision."""
-    return _harmonics(grid, torch.float64 if field.dtype == torch.float64 else torch.float32, str(field.device))
-
-
-@lru_cache(maxsize=4)
-def _harmonics(grid: LatLonGrid, dtype: torch.dtype, device: str) -> SphericalHarmonics:
-    return SphericalHarmonics(grid, dtype=dtype).to(device)
-
-
-def gaussian_smoother(harmonics: SphericalHarmonics, deviation_km: float) -> Tensor:
-    """exp(−l(l+1) σ²/2R²), [l, 1]: what convolution with a Gaussian on the sphere does to each degree."""
-    return torch.exp(harmonics.eigenvalues * (deviation_km * 1000) ** 2 / 2)
 
 
 def sphere_mean(field: Tensor, weights: Tensor) -> Tensor:

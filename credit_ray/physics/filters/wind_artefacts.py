@@ -14,10 +14,9 @@ from credit_ray.physics.filters.arguments import WindArtefactFilterArguments
 from credit_ray.physics.filters.selection import Selection, named, wind, wind_pairs
 from credit_ray.physics.filters.sphere import (
     filter_budget,
-    gaussian_smoother,
-    harmonics_like,
     refuse_without_harmonics,
 )
+from credit_ray.physics.spectral import gaussian_smoother, harmonics_like
 from credit_ray.state import Carry, Fields, State, StateSpec
 
 _MOST_GAIN = 4.0
