@@ -18,7 +18,8 @@ def harmonics_like(grid: LatLonGrid, field: Tensor) -> SphericalHarmonics:
 
 @lru_cache(maxsize=4)
 def _harmonics(grid: LatLonGrid, dtype: torch.dtype, device: str) -> SphericalHarmonics:
-    return SphericalHarmonics(grid, dtype=dtype).to(device)
+    with torch.inference_mode(False):  # kept for training, too, which could not use what inference made
+        return SphericalHarmonics(grid, dtype=dtype).to(device)
 
 
 def gaussian_smoother(harmonics: SphericalHarmonics, deviation_km: float) -> Tensor:

@@ -39,20 +39,27 @@ class Backscatter:
     Berner and others (2009), section 2, after Shutts (2005).
     """
 
+    name = "skebs"
+
     def __init__(self, arguments: BackscatterArguments, spec: StateSpec) -> None:
         self.arguments = arguments
-        self.pairs = wind_pairs(arguments.u, arguments.v, spec, "skebs", arguments.levels)
-        refuse_without_harmonics(spec.grid, "skebs")
+        self.pairs = wind_pairs(arguments.u, arguments.v, spec, self.name, arguments.levels)
+        refuse_without_harmonics(spec.grid, self.name)
         self.grid, self.lmax = spec.grid, exact_degree(spec.grid)
         first, last = arguments.degrees[0], min(arguments.degrees[1], self.lmax)
         if first > last:
             raise ConfigError(
                 f"constraints: 'skebs': degrees from {first} on are not resolved by a {spec.grid.describe()}."
             )
-        self.seconds = step_seconds(spec, "skebs")
+        self.seconds = step_seconds(spec, self.name)
         self.memory = math.exp(-self.seconds / arguments.decorrelation_seconds)  # 1 − α
         self._amplitude = _amplitude(first, last, self.lmax, arguments.slope, self.memory)
         self._weights = torch.from_numpy(spec.grid.area_weights())
+
+    @property
+    def changes(self) -> frozenset[str]:
+        """Channels that it may change."""
+        return Selection((), tuple(self.pairs)).channels
 
     def start(self, state: State) -> Carry:
         keys = torch.as_tensor(state.noise_keys, dtype=torch.int64)
@@ -71,7 +78,7 @@ class Backscatter:
         step = carry["step"] + 1
         renewed = self._draw(carry["key"], step) * math.sqrt(1 - self.memory**2)
         following = {"key": carry["key"], "step": step, "pattern": self.memory * carry["pattern"] + renewed}
-        budget = filter_budget("skebs", after, after | changed, Selection((), tuple(self.pairs)), self._weights)
+        budget = filter_budget(self.name, after, after | changed, Selection((), tuple(self.pairs)), self._weights)
         return Change(changed, budget, following)
 
     def _stir(self, pattern: Tensor, u: Tensor, v: Tensor, harmonics: SphericalHarmonics) -> tuple[Tensor, Tensor]:

@@ -33,17 +33,22 @@ class Hyperdiffusion:
     Kiehl and others (1996), "Description of the NCAR Community Climate Model (CCM3)", NCAR/TN-420, on horizontal diffusion.
     """
 
+    name = "hyperdiffusion"
+
     def __init__(self, arguments: HyperdiffusionArguments, spec: StateSpec) -> None:
         self.arguments = arguments
-        self.selection = Selection.of(arguments.variables, spec, "hyperdiffusion")
-        refuse_without_harmonics(spec.grid, "hyperdiffusion")
+        self.selection = Selection.of(arguments.variables, spec, self.name)
+        refuse_without_harmonics(spec.grid, self.name)
         self.grid = spec.grid
-        self.steps = (
-            step_seconds(spec, "hyperdiffusion") / arguments.timescale_seconds
-        )  # e-foldings of the smallest waves
+        self.steps = step_seconds(spec, self.name) / arguments.timescale_seconds  # e-foldings of the smallest waves
         self.heated = _heated(arguments, self.selection, spec) if arguments.heating else ()
         self.humidity = _humidity(arguments, self.heated, spec)
         self._weights = torch.from_numpy(spec.grid.area_weights())
+
+    @property
+    def changes(self) -> frozenset[str]:
+        """Channels that it may change."""
+        return self.selection.channels | {*self.heated}
 
     def start(self, state: State) -> Carry:
         return {}
@@ -61,7 +66,7 @@ class Hyperdiffusion:
             if self.heated:
                 changed |= self._heat(after | changed, _energy(u, v) - _energy(*slow))
         following = after | changed
-        return Change(changed, filter_budget("hyperdiffusion", after, following, self.selection, self._weights))
+        return Change(changed, filter_budget(self.name, after, following, self.selection, self._weights))
 
     def _scalars(self, fields: Tensor, harmonics: SphericalHarmonics) -> Tensor:
         keep, least = self._factors(harmonics, 0)

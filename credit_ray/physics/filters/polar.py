@@ -27,15 +27,22 @@ class PolarFilter:
     Arakawa and Lamb (1977), section V; Takacs and Balgovind (1983) for the power of two.
     """
 
+    name = "polar_filter"
+
     def __init__(self, arguments: PolarFilterArguments, spec: StateSpec) -> None:
         if not spec.grid.periodic:
             raise ConfigError(
                 f"constraints: 'polar_filter' needs rows round the globe; this is a {spec.grid.describe()}."
             )
         self.arguments = arguments
-        self.selection = Selection.of(arguments.variables, spec, "polar_filter")
+        self.selection = Selection.of(arguments.variables, spec, self.name)
         self.grid = spec.grid
         self._weights = torch.from_numpy(spec.grid.area_weights())
+
+    @property
+    def changes(self) -> frozenset[str]:
+        """Channels that it may change."""
+        return self.selection.channels
 
     def start(self, state: State) -> Carry:
         return {}
@@ -48,7 +55,7 @@ class PolarFilter:
         if self.selection.winds:
             u, v = (self._filter(component, 1) for component in wind(after, self.selection.winds))
             changed |= named(self.selection.winds, u, v)
-        return Change(changed, filter_budget("polar_filter", after, after | changed, self.selection, self._weights))
+        return Change(changed, filter_budget(self.name, after, after | changed, self.selection, self._weights))
 
     def _filter(self, fields: Tensor, spared: int) -> Tensor:
         rows, response = _response(self.grid, self.arguments.latitude, self.arguments.power, spared, str(fields.device))
@@ -68,4 +75,5 @@ def _response(grid: LatLonGrid, latitude: float, power: int, spared: int, device
     short = np.sin(m * np.pi / nlon)
     kept = np.minimum(1.0, np.maximum(narrowing, 0)[:, None] / np.where(m == 0, 1.0, short)[None, :])
     kept[:, m == 0] = 1.0
-    return torch.from_numpy(rows).to(device), torch.from_numpy(kept**power).to(device)
+    with torch.inference_mode(False):  # kept for training, too, which could not use what inference made
+        return torch.from_numpy(rows).to(device), torch.from_numpy(kept**power).to(device)

@@ -29,6 +29,11 @@ class Selection:
     scalars: tuple[str, ...]
     winds: tuple[Pair, ...]
 
+    @property
+    def channels(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset({*self.scalars, *(name for pair in self.winds for name in pair)})
+
     @classmethod
     def of(cls, variables: Sequence[str], spec: StateSpec, kind: str) -> Selection:
         """All levels of these variables.

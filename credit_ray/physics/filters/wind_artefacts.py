@@ -31,14 +31,20 @@ class WindArtefactFilter:
     is left as it is, to the last bit.
     """
 
+    name = "wind_artefact_filter"
+
     def __init__(self, arguments: WindArtefactFilterArguments, spec: StateSpec) -> None:
-        kind = "wind_artefact_filter"
         self.arguments = arguments
-        self.pairs = wind_pairs(arguments.u, arguments.v, spec, kind, arguments.levels)
-        self.looked_at = wind_pairs(arguments.u, arguments.v, spec, kind, arguments.detect)
-        refuse_without_harmonics(spec.grid, kind)
+        self.pairs = wind_pairs(arguments.u, arguments.v, spec, self.name, arguments.levels)
+        self.looked_at = wind_pairs(arguments.u, arguments.v, spec, self.name, arguments.detect)
+        refuse_without_harmonics(spec.grid, self.name)
         self.grid = spec.grid
         self._weights = torch.from_numpy(spec.grid.area_weights())
+
+    @property
+    def changes(self) -> frozenset[str]:
+        """Channels that it may change."""
+        return Selection((), tuple(self.pairs)).channels
 
     def start(self, state: State) -> Carry:
         return {}
@@ -55,7 +61,7 @@ class WindArtefactFilter:
             # not lerp: where the share is zero the wind is to stay what it was, bit by bit
             changed = named(self.pairs, u + share * (smooth_u - u), v + share * (smooth_v - v))
         selection = Selection((), tuple(self.pairs))
-        budget = filter_budget("wind_artefact_filter", after, after | changed, selection, self._weights)
+        budget = filter_budget(self.name, after, after | changed, selection, self._weights)
         return Change(changed, budget)
 
     def _share(self, spoilt: Tensor) -> Tensor:
