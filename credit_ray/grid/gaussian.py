@@ -57,7 +57,7 @@ def _north(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if count < 1:
         raise ValueError(f"a quadrature needs at least one node, not {count}")
     # In colatitude rather than in its cosine: near the poles the cosine has no digits left to improve.
-    colatitude = np.pi * (np.arange((count + 1) // 2) + 0.75) / (count + 0.5)
+    colatitude: NDArray[np.float64] = np.pi * (np.arange((count + 1) // 2, dtype=np.float64) + 0.75) / (count + 0.5)
     for _ in range(_NEWTON_STEPS):
         value, slope = _legendre(count, colatitude)
         colatitude = colatitude - value / slope

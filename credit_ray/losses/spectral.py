@@ -79,7 +79,7 @@ class _Waves:
     def __init__(self, grid: LatLonGrid, rows: Tensor) -> None:
         if not grid.periodic:
             raise ConfigError(
-                f"transform: zonal needs rows that go round the globe; this is a {grid.describe()}. Choose another loss."
+                f"loss: transform: zonal needs rows that go round the globe; this is a {grid.describe()}. Choose another loss."
             )
         columns = grid.shape[1]
         self.rows, self.highest = rows, columns // 2
@@ -140,7 +140,7 @@ class _FromLowest(_Spectral):
         self.lowest = arguments.lowest
         if self.lowest > self.scales.highest:
             raise ConfigError(
-                f"loss.lowest is {self.lowest}, but with transform: {arguments.transform} a {self.weights.shape[-2]}×"
+                f"loss: lowest is {self.lowest}, but with transform: {arguments.transform} a {self.weights.shape[-2]}×"
                 f"{self.weights.shape[-1]} grid has waves up to number {self.scales.highest}: choose a lower one."
             )
 

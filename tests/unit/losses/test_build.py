@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ import torch
 from torch import Tensor
 
 from credit_ray.config.loader import validated
-from credit_ray.config.model import LossConfig
+from credit_ray.config.model import LossConfig, LossWeights
+from credit_ray.config.section import Section
 from credit_ray.config.yaml_lines import read_yaml
 from credit_ray.errors import ConfigError
 from credit_ray.grid import LatLonGrid
@@ -38,6 +42,12 @@ def config(text: str) -> LossConfig:
 def built(text: str, mask: Tensor | None = None) -> Any:
     given = config(text)
     return build_loss(given, weight_field(given.weights, SPEC, torch.ones(2), mask, STATISTICS), SPEC)
+
+
+class Shown(Section):
+    """A config of which only the loss is of interest."""
+
+    loss: LossConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,3 +139,26 @@ def test_the_field_has_area_variables_variance_and_mask_in_it() -> None:
     assert float(field[1].sum() / field[0].sum()) == pytest.approx(2 * (2.0 / 4.0) ** 2)
     area = torch.from_numpy(SPEC.grid.area_weights()).float()
     torch.testing.assert_close(field[0] / field[0, 0, 0], area / area[0, 0])
+
+
+def blocks_of_the_page(language: str) -> list[str]:
+    page = (Path(__file__).parents[3] / "docs" / "losses.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
+
+
+def test_the_page_about_losses_names_them_all_and_what_it_shows_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "losses.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)`", page.split("## Weights")[0], re.M)) == set(losses.names())
+    assert set(re.findall(r"^\| `(\w+):", page, re.M)) == set(LossWeights.model_fields)
+    shown = blocks_of_the_page("yaml")
+    assert len(shown) == 2
+    for text in shown:
+        validated(Shown, read_yaml(text, "page.yaml"))
+    monkeypatch.setattr(losses, "_entries", dict(losses._entries))
+    module = ModuleType("cubic")
+    monkeypatch.setitem(sys.modules, "cubic", module)
+    exec(blocks_of_the_page("python")[0], module.__dict__)
+    loss = built("{kind: power, exponent: 4}")
+    assert float(
+        loss(torch.full((1, 1, 2, *SPEC.grid.shape), 2.0), torch.zeros(1, 2, *SPEC.grid.shape), 1)
+    ) == pytest.approx(16)
