@@ -12,6 +12,7 @@ import struct
 import time
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -71,18 +72,13 @@ class ZarrStore:
             unsupported = [str(w.message) for w in caught if "ZarrsCodecPipeline" in str(w.message)]
             foreign = [array.path for array in arrays.values() if not array.dtype.isnative]
             if not unsupported and not foreign:
-                log.info("%s: files, decoded by zarrs.", self.url)
+                _say_once(f"{self.url}: files, decoded by zarrs.")
                 return arrays
             why = unsupported[0] if unsupported else f"it reads no foreign byte order ({foreign[0]})"
         if self.remote:
             zarr.config.set({"async.concurrency": _REQUESTS_AT_A_TIME})
-        log.info(
-            "%s: read by %s%s; decoded by zarr-python, not zarrs: %s.",
-            self.url,
-            transport.engine,
-            f", not obstore: {transport.why}" if transport.why else "",
-            why,
-        )
+        instead = f", not obstore: {transport.why}" if transport.why else ""
+        _say_once(f"{self.url}: read by {transport.engine}{instead}; decoded by zarr-python, not zarrs: {why}.")
         blosc: set[str] = set()
         self._group = zarr.open_group(_whole_chunks(transport.store, blosc), mode="r")
         arrays = self._members()
@@ -166,6 +162,12 @@ class ZarrStore:
         return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
+@cache
+def _say_once(text: str) -> None:
+    """In each process: a store is opened again and again."""
+    log.info("%s", text)
+
+
 def _whole_chunks(store: Any, blosc: set[str]) -> Any:
     """The Zarr store, refusing empty chunks, and chunks of the arrays `blosc` that are shorter than their own header says."""
     from zarr.storage import WrapperStore
@@ -229,8 +231,10 @@ def _document(array: Any) -> dict[str, Any] | None:
 
     name = "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
     content = sync((array.store_path / name).get(prototype=default_buffer_prototype()))
+    if content is None:
+        return None
     try:
-        found = None if content is None else json.loads(content.to_bytes())
+        found = json.loads(content.to_bytes())
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
