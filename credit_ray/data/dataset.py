@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from credit_ray.config.data import DERIVED, DataConfig
 from credit_ray.data.derived import open_derived
 from credit_ray.data.join import aligned, common_times, read_bytes, refuse_repetition
-from credit_ray.data.source import FieldsByVariable, Source, open_source
+from credit_ray.data.source import FieldsByVariable, Source, StoreSource, open_source
 from credit_ray.errors import ConfigError, DataError, SpecMismatchError, did_you_mean
 from credit_ray.state import ROLES, Channels, State, StateSpec
 from credit_ray.times import Times, format_time, format_times, parse_end, parse_time
@@ -41,12 +41,15 @@ class Dataset:
         The channels, by role, and the grid, step and calendar that all sources share.
     times : Times
         The common times, ascending.
+    rows : (int, int), optional
+        First and last + 1 of the grid's rows that are read; default: all.
     """
 
     config: DataConfig
     sources: tuple[Source, ...]
     spec: StateSpec
     times: Times
+    rows: tuple[int, int] | None = None
 
     def for_model(self, spec: StateSpec) -> Dataset:
         """The same data with a model's channels.
@@ -59,6 +62,34 @@ class Dataset:
         spec.check(self.spec, "The data of " + ", ".join(f"data.sources.{s.name}" for s in self.sources))
         return replace(self, spec=spec)
 
+    def band(self, start: int, stop: int) -> Dataset:
+        """The same data, of which these rows of the grid are read."""
+        sources = tuple(s.band(start, stop) if isinstance(s, StoreSource) else s for s in self.sources)
+        return replace(self, sources=sources, rows=(start, stop))
+
+    def decodes(self, bounds: Sequence[int]) -> float:
+        """How often a chunk is decoded where bands of latitude between these rows are read apart, the mean over variables.
+
+        What lies over a store (regridding, filled gaps) needs all of its rows for each band.
+        """
+        stored = [(source, len(source.located)) for source in (s.stored for s in self.sources) if source is not None]
+        direct = {id(source) for source in self.sources}
+        each = [s.decodes(bounds) if id(s) in direct else len(bounds) - 1.0 for s, _ in stored]
+        return float(np.average(each, weights=[count for _, count in stored]))
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Rows and columns that are read."""
+        rows, columns = self.spec.grid.shape
+        return (rows if self.rows is None else self.rows[1] - self.rows[0]), columns
+
+    def _read(self, source: Source, variables: Sequence[str], times: Times) -> FieldsByVariable:
+        fields = source.read(variables, times)
+        if self.rows is None or isinstance(source, StoreSource):
+            return fields
+        rows = slice(*self.rows)
+        return {name: np.ascontiguousarray(field[..., rows, :]) for name, field in fields.items()}
+
     def columns(self, times: Times, channels: Channels) -> FieldsByVariable:
         """Fields by variable, [time, (level,) *grid] float32, at times that the common axis has, or that are only derived.
 
@@ -70,7 +101,7 @@ class Dataset:
             here = [v for role in ROLES if role != "static" for v in source.channels[role].variables if v in wanted]
             if here:
                 self._refuse_absent(source, times)
-                fields |= source.read(here, times)
+                fields |= self._read(source, here, times)
         if absent := [v for v in channels.variables if v not in fields]:
             have = [
                 v
@@ -90,7 +121,7 @@ class Dataset:
         """Columns as one array [time, channel, *grid], each channel where `channels` has it."""
         count = len(next(iter(columns.values()))) if columns else 0
         if out is None:
-            out = np.empty((count, len(channels), *self.spec.grid.shape), np.float32)
+            out = np.empty((count, len(channels), *self.places), np.float32)
         for variable, start, stop, picked in self._layout(channels):
             column = columns[variable]
             out[:, start:stop] = column[:, None] if column.ndim == 3 else column[:, picked]
@@ -107,7 +138,7 @@ class Dataset:
         times = np.asarray(times, np.int64)
         unique, inverse = np.unique(times, return_inverse=True)
         if not len(channels) or not len(times):
-            return np.empty((len(times), len(channels), *self.spec.grid.shape), np.float32)
+            return np.empty((len(times), len(channels), *self.places), np.float32)
         stacked = self.stack(self.columns(unique, channels), channels)
         return stacked if np.array_equal(unique, times) else stacked[inverse]
 
@@ -116,9 +147,9 @@ class Dataset:
         fields: FieldsByVariable = {}
         for source in self.sources:
             here = [v for v in source.channels["static"].variables if v in self.spec.static.variables]
-            fields |= source.read(here, np.zeros(1, np.int64)) if here else {}
+            fields |= self._read(source, here, np.zeros(1, np.int64)) if here else {}
         if not self.spec.static:
-            return np.empty((0, *self.spec.grid.shape), np.float32)
+            return np.empty((0, *self.places), np.float32)
         stacked = self.stack({name: field[None] for name, field in fields.items()}, self.spec.static)[0]
         if not np.isfinite(stacked).all():
             bad = [
@@ -143,13 +174,13 @@ class Dataset:
         back = np.arange(1 - spec.history, 1)
         input_times = spec.step.add(np.asarray(init_times)[:, None], back[None, :], spec.calendar)  # [trajectory, time]
         fields = self.fields(input_times.ravel(), spec.prognostic).reshape(
-            *input_times.shape, len(spec.prognostic), *spec.grid.shape
+            *input_times.shape, len(spec.prognostic), *self.places
         )
         older = [self._forcing(np.asarray(init_times), step) for step in range(1 - spec.history, 0)]
         forcing = (
             np.stack(older, 1)
             if older
-            else np.empty((len(init_times), 0, len(spec.forcing), *spec.grid.shape), np.float32)
+            else np.empty((len(init_times), 0, len(spec.forcing), *self.places), np.float32)
         )
         return State(
             fields=torch.from_numpy(fields),
@@ -166,7 +197,7 @@ class Dataset:
 
     def _forcing(self, init_times: Times, step: int) -> NDArray[np.float32]:
         spec = self.spec
-        out = np.empty((len(init_times), len(spec.forcing), *spec.grid.shape), np.float32)
+        out = np.empty((len(init_times), len(spec.forcing), *self.places), np.float32)
         for at, later in (("input", 0), ("target", 1)):
             picked = [i for i, channel in enumerate(spec.forcing) if channel.at == at]
             if picked:

@@ -42,7 +42,9 @@ def local_slabs(dataset: Dataset, plan: Plan, *, rank: int, of: int, from_step: 
             yield slab.key, read_slab(dataset, slab)
 
 
-def ray_slabs(dataset: Dataset, rows: Sequence[Slab | None], *, readers: int | None) -> ray.data.Dataset:
+def ray_slabs(
+    dataset: Dataset, rows: Sequence[Slab | None], *, readers: int | None, bounds: Sequence[int] = ()
+) -> ray.data.Dataset:
     """The rows of a plan as a Ray data set: one row a slab, one block a row, in the plan's order.
 
     Parameters
@@ -51,13 +53,18 @@ def ray_slabs(dataset: Dataset, rows: Sequence[Slab | None], *, readers: int | N
         From `Plan.rows`; None becomes an empty row, so that rows deal out evenly.
     readers : int, optional
         Most reading tasks at a time; default: as many as there are free CPUs.
+    bounds : sequence of int
+        Of bands of latitude, of which each worker of a domain gets its own: one row for each of them, in order.
     """
     import ray
     import ray.data
 
     configure_ray_data()
     return ray.data.read_datasource(
-        slab_datasource(dataset, rows), override_num_blocks=max(len(rows), 1), concurrency=readers, num_cpus=1
+        slab_datasource(dataset, rows, bounds),
+        override_num_blocks=max(len(rows) * max(len(bounds) - 1, 1), 1),
+        concurrency=readers,
+        num_cpus=1,
     )
 
 
@@ -231,7 +238,7 @@ class WindowLoader:
                     )
                 open_slabs[key] = columns
         fields = torch.empty(
-            (len(picks), length, len(dataset.spec.windowed), *dataset.spec.grid.shape),
+            (len(picks), length, len(dataset.spec.windowed), *dataset.places),
             dtype=torch.float32,
             pin_memory=self.pin,
         )

@@ -61,10 +61,10 @@ class Located:
         times = region[self.kinds.index("time")]
         return (times.start <= positions) & (positions < times.stop)
 
-    def index(self, positions: NDArray[np.intp] | None) -> tuple[Any, ...]:
+    def index(self, positions: NDArray[np.intp] | None, latitude: slice = slice(None)) -> tuple[Any, ...]:  # noqa: B008
         """What to read of the array, one entry for each of its dimensions."""
         whole = slice(None)
-        by_kind = {"latitude": whole, "longitude": whole, "level": self.levels and _as_slice(np.array(self.levels))}
+        by_kind = {"latitude": latitude, "longitude": whole, "level": self.levels and _as_slice(np.array(self.levels))}
         by_kind["time"] = slice(0, 1) if self.static or positions is None else _as_slice(positions)
         return tuple(by_kind[kind] for kind in self.kinds)
 

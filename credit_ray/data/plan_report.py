@@ -68,6 +68,8 @@ class PlanReport:
     megabytes_per_epoch: float
     read_amplification: float
     lanes: int
+    bands: int = 1
+    band_decodes: float = 1.0
 
     def __str__(self) -> str:
         return (
@@ -76,6 +78,7 @@ class PlanReport:
             f"{self.slabs_per_epoch} slabs of up to {self.slab_states} states ({self.slab_megabytes:.1f} MB) on {self.lanes} lanes; "
             f"about {self.open_slabs_megabytes:.0f} MB of slabs open at a time.\n"
             f"{self.megabytes_per_epoch:.0f} MB an epoch, each time decoded {self.read_amplification:.2f}×."
+            + f"\n{self.bands} bands of latitude, read apart: each chunk is decoded about {self.band_decodes:.2f}×." * (self.bands > 1)
         )
 
 
@@ -86,6 +89,8 @@ def run_plan(experiment: Experiment) -> PlanReport:
     slabs = [slab for lane in plan.order(0) for slab in lane.slabs]
     largest = max(slab.states for slab in slabs)
     megabyte = dataset.state_bytes / 1e6
+    bands = experiment.resources.parallel.domain
+    bounds = np.linspace(0, dataset.spec.grid.shape[0], bands + 1).round().astype(int).tolist()
     return PlanReport(
         times=int((plan.segments.stop - plan.segments.start).sum()),
         gaps=len(plan.segments.start) - 1,
@@ -98,5 +103,7 @@ def run_plan(experiment: Experiment) -> PlanReport:
         open_slabs_megabytes=largest * megabyte * min(plan.lanes * (plan.shuffle_slabs + 1), len(slabs)),
         megabytes_per_epoch=float(np.sum([slab.states for slab in slabs])) * dataset.read_bytes / 1e6,
         read_amplification=plan.read_amplification(0),
+        bands=bands,
+        band_decodes=dataset.decodes(bounds),
         lanes=plan.lanes,
     )

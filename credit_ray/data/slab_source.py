@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,14 +29,15 @@ def read_slab(dataset: Dataset, slab: Slab) -> FieldsByVariable:
     return dataset.columns(dataset.times[slab.start : slab.start + slab.states], dataset.spec.windowed)
 
 
-def slab_datasource(dataset: Dataset, rows: Sequence[Slab | None]) -> Any:
-    """A Ray Data source of these rows, in their order; None is a row without a slab."""
+def slab_datasource(dataset: Dataset, rows: Sequence[Slab | None], bounds: Sequence[int] = ()) -> Any:
+    """A Ray Data source of these rows, in their order, each band of latitude between `bounds` by itself; None is a row without a slab."""
     import ray
     from ray.data import Datasource, ReadTask
     from ray.data.block import BlockMetadata
 
     reference = ray.put(dataset)  # once, not in every task's closure
-    size = dataset.state_bytes
+    bands: list[tuple[int, int] | None] = list(pairwise(bounds)) or [None]
+    size = dataset.state_bytes // len(bands)
 
     class SlabDatasource(Datasource):
         """One read task a row."""
@@ -44,19 +46,20 @@ def slab_datasource(dataset: Dataset, rows: Sequence[Slab | None]) -> Any:
             return "Slabs"
 
         def estimate_inmemory_data_size(self) -> int:
-            return sum(slab.states * size for slab in rows if slab)
+            return sum(slab.states * size * len(bands) for slab in rows if slab)
 
         def get_read_tasks(
             self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
         ) -> list[Any]:
             return [
                 ReadTask(
-                    _Read(reference, slab),
+                    _Read(reference, slab, band),
                     BlockMetadata(
                         num_rows=1, size_bytes=slab.states * size if slab else 0, exec_stats=None, input_files=None
                     ),
                 )
                 for slab in rows
+                for band in bands
             ]
 
     return SlabDatasource()
@@ -68,6 +71,7 @@ class _Read:
 
     dataset: ray.ObjectRef
     slab: Slab | None
+    band: tuple[int, int] | None
 
     def __call__(self) -> Iterator[Any]:
         from ray.data.block import BlockAccessor
@@ -76,7 +80,8 @@ class _Read:
             yield BlockAccessor.batch_to_arrow_block({"slab": np.array([NO_SLAB])})
             return
         decode_with_one_thread()
-        columns = read_slab(_fetched(self.dataset), self.slab)
+        dataset = _fetched(self.dataset)
+        columns = read_slab(dataset if self.band is None else dataset.band(*self.band), self.slab)
         yield BlockAccessor.batch_to_arrow_block(
             {"slab": np.array([self.slab.key])} | {name: column[None] for name, column in columns.items()}
         )

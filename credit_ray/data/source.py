@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -106,6 +106,8 @@ class StoreSource:
         What a value of an interval covers, and how long after its time that ends, in seconds, where the store's `bounds` say it.
     positions : array, optional
         Where `times` lie in the store, where only a part of its times is used.
+    rows : (int, int), optional
+        First and last + 1 of the grid's rows that are read; default: all.
     """
 
     name: str
@@ -121,10 +123,27 @@ class StoreSource:
     opened: int = 0
     cell: tuple[int, int] | None = None
     positions: NDArray[np.intp] | None = field(default=None, repr=False)
+    rows: tuple[int, int] | None = None
 
     @property
     def stored(self) -> StoreSource:
         return self
+
+    def band(self, start: int, stop: int) -> StoreSource:
+        """The same, of which these rows of the grid are read, and no chunk that has none of them."""
+        return replace(self, rows=(start, stop))
+
+    def decodes(self, bounds: Sequence[int]) -> float:
+        """How often a chunk is decoded where bands of latitude between these rows are read apart, the mean over its variables."""
+        rows = len(self.grid.latitude)
+        edges = np.asarray(bounds) if not self.flip_latitude else rows - np.asarray(bounds)[::-1]
+        found = []
+        for where in self.located.values():
+            if not where.static:
+                chunk = where.chunks[where.kinds.index("latitude")]
+                touched = -(-edges[1:] // chunk) - edges[:-1] // chunk
+                found.append(float(touched.sum()) / -(-rows // chunk))
+        return float(np.mean(found)) if found else 1.0
 
     def covers(self, times: Times) -> NDArray[np.bool_]:
         return np.ones(len(times), bool) if self.times is None else np.isin(times, self.times)
@@ -155,7 +174,7 @@ class StoreSource:
         return np.ascontiguousarray(fields)
 
     def _raw(self, where: Located, positions: NDArray[np.intp] | None, times: Times) -> NDArray[Any]:
-        index = where.index(positions)
+        index = where.index(positions, self._stored_rows())
         where.refuse_changed(self.store.arrays().get(where.array), self.config.store)
         try:
             raw = self.store.read(where.array, index)
@@ -181,6 +200,13 @@ class StoreSource:
                 )
         return raw
 
+    def _stored_rows(self) -> slice:
+        if self.rows is None:
+            return slice(None)
+        start, stop = self.rows
+        count = len(self.grid.latitude)
+        return slice(count - stop, count - start) if self.flip_latitude else slice(start, stop)
+
     def _damaged(self, where: Located, positions: NDArray[np.intp]) -> slice:
         """Which of the positions lie in the first chunk that can't be read."""
         chunk = positions // where.chunks[where.kinds.index("time")]
@@ -200,7 +226,7 @@ class StoreSource:
             if static or policy == "interpolate":
                 return  # whoever asks for statics says what it takes; a layer above interpolates
             nowhere = missing.reshape(len(fields), -1).all(1)
-            if nowhere.any():
+            if nowhere.any() and self.rows is None:  # a band may well be nothing but land
                 raise DataError(
                     f"{self.config.store}: '{variable}' is missing everywhere{self._at(times[nowhere], static)}."
                 )

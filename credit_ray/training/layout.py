@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch.distributed.tensor import DTensor
 
+from credit_ray.data.dataset import Dataset
 from credit_ray.losses.loss import Loss
-from credit_ray.state import Window
 from credit_ray.stepper import Stepper
 from credit_ray.training.domain.bands import Bands
 from credit_ray.training.domain.exchange import Ring
@@ -55,9 +55,9 @@ class Layout:
         """This worker's share of a loss that was built for the whole grid."""
         return loss if self.bands is None or self.ring is None else share_of_loss(loss, self.bands, self.ring)
 
-    def window(self, window: Window) -> Window:
-        """This worker's rows of a window of the whole grid."""
-        return replace(window, fields=window.fields[..., self.rows, :])
+    def dataset(self, dataset: Dataset) -> Dataset:
+        """Data of which this worker's rows are read."""
+        return dataset if self.bands is None else dataset.band(self.rows.start, self.rows.stop)
 
     def whole(self) -> Stepper | None:
         """The stepper in one piece, on rank 0; all workers call it together."""
@@ -102,6 +102,19 @@ def parallelize(stepper: Stepper, mesh: DeviceMesh | None) -> Layout:
     if shards > 1:
         shard_weights(stepper.network, mesh)
     return Layout(stepper, bands, ring, in_one_piece, rank)
+
+
+def planned_bands(stepper: Stepper, count: int) -> Bands | None:
+    """How a domain of so many workers will cut the grid, before there are any; None for one worker.
+
+    Raises
+    ------
+    ConfigError
+        As `parallelize`.
+    """
+    if count == 1:
+        return None
+    return share_out(stepper.recipe.network, deepcopy(stepper.network), Ring(None, 0, count))
 
 
 def _cut(stepper: Stepper, bands: Bands, ring: Ring) -> None:

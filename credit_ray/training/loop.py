@@ -94,14 +94,14 @@ def train_worker(job: Job) -> None:
     stop = StopSign(job.board, job.deadline, workers)
     if isinstance(stepper.network, ClosedForm):
         weights = loss_field(job.experiment, stepper, job.statistics)
-        _solve(stepper, stepper.network, _loader(job, plan, workers, 0, plan.steps(0)), weights, workers)
+        _solve(stepper, stepper.network, _loader(job, job.dataset, plan, workers, 0, plan.steps(0)), weights, workers)
         trainer.step = total
         _end_epoch(job, trainer, layout, plan.locate(total - 1)[0], log)
     else:
-        loader = _loader(job, plan, workers, start, total)
+        loader = _loader(job, layout.dataset(job.dataset), plan, workers, start, total)
         for window in loader:
             epoch, _ = plan.locate(trainer.step)
-            window = layout.window(window.to(workers.device))
+            window = window.to(workers.device)
             try:
                 report = trainer.update(window, training.stage(epoch))
             except DivergedError as error:
@@ -145,7 +145,7 @@ def loss_field(experiment: Experiment, stepper: Stepper, statistics: Statistics)
     return build.weight_field(experiment.loss.weights, stepper.spec, scales.output_std, scales.output_mask, statistics)
 
 
-def _loader(job: Job, plan: Plan, workers: Workers, start: int, total: int) -> WindowLoader:
+def _loader(job: Job, dataset: Dataset, plan: Plan, workers: Workers, start: int, total: int) -> WindowLoader:
     """This worker's part of every global step from `start` on."""
     epochs = plan.locate(total - 1)[0] + 1
     if job.reader == "ray":
@@ -155,10 +155,10 @@ def _loader(job: Job, plan: Plan, workers: Workers, start: int, total: int) -> W
         slabs = received_slabs(iter(shard.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=1)))
     else:
         slabs = local_slabs(
-            job.dataset, plan, rank=workers.batch_rank, of=workers.batch_world, from_step=start, to_epoch=epochs
+            dataset, plan, rank=workers.batch_rank, of=workers.batch_world, from_step=start, to_epoch=epochs
         )
     return WindowLoader(
-        job.dataset,
+        dataset,
         plan,
         slabs,
         rank=workers.batch_rank,

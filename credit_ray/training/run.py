@@ -199,7 +199,8 @@ def _fit(
     from credit_ray.data.ingest import configure_ray_data, in_order, ray_slabs
     from credit_ray.training.checkpoint import PACKAGE, RAY_RUN, newest_checkpoint
     from credit_ray.training.detours import Detours
-    from credit_ray.training.loop import Job, train_worker
+    from credit_ray.training.layout import planned_bands
+    from credit_ray.training.loop import Job, new_stepper, train_worker
     from credit_ray.training.placement import choose_reader, scaling_config
     from credit_ray.training.progress import shown_progress
     from credit_ray.training.stopping import stop_on_signals
@@ -215,14 +216,15 @@ def _fit(
     datasets: dict[str, Any] = {}
     if reader == "ray":
         configure_ray_data()
-        domain = resources.parallel.domain  # its workers are neighbours, and read the same
+        domain = resources.parallel.domain  # its workers are neighbours, and read the bands of the same slabs
+        bands = planned_bands(new_stepper(experiment, dataset, statistics), domain)
 
         def slabs() -> Any:
             """Called by the controller each time it starts workers: from where they go on, in the order that they will ask for."""
             newest = newest_checkpoint(directory)
             ordered = replace(plan, detours=Detours(directory).epochs())
             rows = ordered.rows(resources.most_workers // domain, newest.step if newest else 0, epochs)
-            return ray_slabs(dataset, [row for row in rows for _ in range(domain)], readers=readers)
+            return ray_slabs(dataset, rows, readers=readers, bounds=bands.bounds if bands else ())
 
         datasets["train"] = slabs
     with shown_progress(total) as board:

@@ -153,12 +153,12 @@ def batch(spec: StateSpec, size: int, steps: int, seed: int) -> Window:
     return Window(fields=fields, times=times, spec=spec)
 
 
-def part(window: Window, rank: int, of: int) -> Window:
+def part(window: Window, rank: int, of: int, rows: slice) -> Window:
     """Uneven parts, the last one perhaps empty."""
     bounds = [min(-(-len(window) * k // of) + (0 < k < of), len(window)) for k in range(of + 1)]
     mine = slice(bounds[rank], bounds[rank + 1])
     times = window.times[mine]
-    return replace(window, fields=window.fields[mine], times=times, share=len(times) / len(window))
+    return replace(window, fields=window.fields[mine][..., rows, :], times=times, share=len(times) / len(window))
 
 
 def flat(tensors: list[Tensor]) -> Tensor:
@@ -188,7 +188,7 @@ def one_gradient(workers: Workers, name: str, grid: str, size: int) -> dict[str,
     plain, learnt = stepper(name, GRIDS[grid]), grid == "poles"
     expected = gradient(alone, Layout(plain), mean_square(plain.spec, learnt), window)
     laid = parallelize(stepper(name, GRIDS[grid]), workers.mesh)
-    mine = laid.window(part(window, workers.batch_rank, workers.batch_world))
+    mine = part(window, workers.batch_rank, workers.batch_world, laid.rows)
     loss, found = gradient(workers, laid, laid.loss(mean_square(plain.spec, learnt)), mine)
     return {"loss": abs(loss - expected[0]) / abs(expected[0]), "gradient": distance(found, expected[1])}
 
@@ -204,9 +204,9 @@ def train(workers: Workers, laid: Layout, loss: Loss, precision: str, steps: ran
         if step % 2:  # a forecast with other weights in between, which must leave no trace
             with trainer.averaged() as averaged:
                 validate(averaged, Truth(averaged.spec), np.arange(3) * 86400, 2, workers, 2)  # type: ignore[arg-type]
-        window = part(batch(laid.stepper.spec, 3, 1, seed=step), workers.batch_rank, workers.batch_world)
+        window = part(batch(laid.stepper.spec, 3, 1, seed=step), workers.batch_rank, workers.batch_world, laid.rows)
         window = replace(window, fields=window.fields.to(laid.stepper.statics.dtype))
-        trainer.update(laid.window(window), Stage(epoch=0, steps=1))
+        trainer.update(window, Stage(epoch=0, steps=1))
     return trainer
 
 
