@@ -178,9 +178,7 @@ class Dataset:
         )
         older = [self._forcing(np.asarray(init_times), step) for step in range(1 - spec.history, 0)]
         forcing = (
-            np.stack(older, 1)
-            if older
-            else np.empty((len(init_times), 0, len(spec.forcing), *self.places), np.float32)
+            np.stack(older, 1) if older else np.empty((len(init_times), 0, len(spec.forcing), *self.places), np.float32)
         )
         return State(
             fields=torch.from_numpy(fields),

@@ -61,7 +61,7 @@ class Located:
         times = region[self.kinds.index("time")]
         return (times.start <= positions) & (positions < times.stop)
 
-    def index(self, positions: NDArray[np.intp] | None, latitude: slice = slice(None)) -> tuple[Any, ...]:  # noqa: B008
+    def index(self, positions: NDArray[np.intp] | None, latitude: slice = slice(None)) -> tuple[Any, ...]:
         """What to read of the array, one entry for each of its dimensions."""
         whole = slice(None)
         by_kind = {"latitude": latitude, "longitude": whole, "level": self.levels and _as_slice(np.array(self.levels))}

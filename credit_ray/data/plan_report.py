@@ -78,7 +78,8 @@ class PlanReport:
             f"{self.slabs_per_epoch} slabs of up to {self.slab_states} states ({self.slab_megabytes:.1f} MB) on {self.lanes} lanes; "
             f"about {self.open_slabs_megabytes:.0f} MB of slabs open at a time.\n"
             f"{self.megabytes_per_epoch:.0f} MB an epoch, each time decoded {self.read_amplification:.2f}×."
-            + f"\n{self.bands} bands of latitude, read apart: each chunk is decoded about {self.band_decodes:.2f}×." * (self.bands > 1)
+            + f"\n{self.bands} bands of latitude, read apart: each chunk is decoded about {self.band_decodes:.2f}×."
+            * (self.bands > 1)
         )
 
 

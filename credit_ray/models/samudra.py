@@ -91,7 +91,7 @@ class OceanMean(nn.Module):
 
     def _mean(self, x: Tensor) -> Tensor:
         t = self.topology
-        x = t.pad(x, int(t.north_point), t.rows % 2, 0, t.columns % 2)
+        x = t.pad(x, int(t.north_point), t.odd_rows, 0, t.columns % 2)
         if t.north_point:  # a coarse row keeps its fine one, and takes half of each neighbour
             x = F.avg_pool2d(x, (2, 1), stride=1)
         return F.avg_pool2d(x, 2)
@@ -142,7 +142,7 @@ class Samudra(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _on(self.stem(self.pad(_on(x, self.wet))) + self.place, self.wet)
+        x = _on(self.stem(self.pad(_on(x, self.wet))) + self.pad.topology.own(self.place), self.wet)
         skips = []
         for block, coarsen in zip(self.down, self.coarsen, strict=True):
             skips.append(block(x))

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from credit_ray.grid.harmonics import SphericalHarmonics
 from credit_ray.models.arguments import NetworkShape, SFNOArguments
-from credit_ray.models.sphere import ChannelNorm, ZeroHead
+from credit_ray.models.sphere import ChannelNorm, Topology, ZeroHead
 
 
 class SpectralFilter(nn.Module):
@@ -86,7 +86,7 @@ class SFNO(nn.Module):
         super().__init__()
         width, channels = arguments.width, shape.history * shape.in_channels
         grids, lmax = arguments.grids(shape), arguments.lmax(shape)
-        self.coarsens = arguments.coarsening > 1
+        self.topology, self.coarsens = Topology.of(shape), arguments.coarsening > 1
         self.outer = SphericalHarmonics(grids[0], lmax, vector=False)
         self.inner = SphericalHarmonics(grids[1], lmax, vector=False)  # of one grid, they share their tables
         self.encode = nn.Sequential(nn.Conv2d(channels, width, 1), nn.GELU(), nn.Conv2d(width, width, 1))
@@ -99,7 +99,7 @@ class SFNO(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1, 2)
-        y = self.encode(x) + self.place
+        y = self.encode(x) + self.topology.own(self.place)
         if self.coarsens:
             y = self.inner.synthesis(self.outer.analysis(y))
         for block in self.blocks:

@@ -3,6 +3,7 @@
 rules.py     how each network is shared out; `domain_rule` makes another one known
 bands.py     which rows are whose, and what lies beyond a band's edges
 exchange.py  what bands send each other, differentiable
+harmonics.py transforms of bands
 whole.py     losses and constraints that need the whole globe at once
 """
 

@@ -18,9 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from credit_ray.errors import ConfigError
-from credit_ray.models import attention, sphere, unet, wxformer
+from credit_ray.grid.harmonics import SphericalHarmonics
+from credit_ray.models import attention, convnext, samudra, sfno, sphere, unet, wxformer
+from credit_ray.models.sphere import Topology
 from credit_ray.training.domain.bands import Bands, BandTopology, cut_topologies
 from credit_ray.training.domain.exchange import Ring, exchanged
+from credit_ray.training.domain.harmonics import share_harmonics
 
 Rule = Callable[[Any, Ring], Bands]
 
@@ -30,8 +33,11 @@ PLACE_BY_PLACE: tuple[type[nn.Module], ...] = (
     nn.Conv2d,  # of what its layer has padded
     nn.Linear,
     nn.LayerNorm,  # over channels, in all networks here
-    nn.Dropout2d,  # of whole channels: the same draws on every worker of a domain
+    nn.Dropout1d,  # of whole channels: the same draws on every worker of a domain
+    nn.Dropout2d,
     nn.ReLU,
+    nn.GELU,
+    nn.Identity,
     nn.Sequential,
     nn.ModuleList,
     nn.ModuleDict,
@@ -99,15 +105,60 @@ def share_out(name: str, network: nn.Module, ring: Ring) -> Bands:
     sphere.Downsample,
     sphere.Upsample,
     sphere.ZeroHead,
+    convnext.ConvNextBlock,
 )
 def _unet(network: unet.UNet, ring: Ring) -> Bands:
     """Convolutions borrow rows. Bands begin at rows that every level keeps."""
-    levels = [network.pad.topology]
-    for _ in network.coarsen:
+    return _cut_levels(network, network.pad.topology, len(network.coarsen), ring)[0].bands
+
+
+@domain_rule(
+    "samudra",
+    samudra.Samudra,
+    samudra.OceanBlock,
+    samudra.OceanMean,
+    samudra.DilatedConv,
+    sphere.ReflectedInput,
+    sphere.ChannelNorm,
+    sphere.Upsample,
+    sphere.ZeroHead,
+)
+def _samudra(network: samudra.Samudra, ring: Ring) -> Bands:
+    """As a U-Net; of the masks, each level has its rows."""
+    levels = _cut_levels(network, network.pad.topology, len(network.coarsen), ring)
+    network.wet, network.mask = levels[0].own(network.wet), levels[0].own(network.mask)
+    for module in network.modules():
+        if isinstance(module, samudra.OceanBlock):
+            part = module.first.topology
+            module.wet = part.own(module.wet)
+    for mean, coarse in zip(network.coarsen, levels[1:], strict=True):
+        assert isinstance(mean, samudra.OceanMean)
+        mean.weight = coarse.own(mean.weight)
+    return levels[0].bands
+
+
+def _cut_levels(network: nn.Module, finest: Topology, coarser: int, ring: Ring) -> list[BandTopology]:
+    """Cut a map and so many that are each half as fine; gives this worker's parts of them, finest first."""
+    levels = [finest]
+    for _ in range(coarser):
         levels.append(levels[-1].coarser())
-    bands = Bands.cut(levels[0].rows, ring.size, unit=2 ** len(network.coarsen))
-    parts = {level: BandTopology.part(level, bands.strided(2**i, level.rows), ring) for i, level in enumerate(levels)}
-    cut_topologies(network, parts)
+    bands = Bands.cut(finest.rows, ring.size, unit=2**coarser)
+    parts = [BandTopology.part(level, bands.strided(2**i, level.rows), ring) for i, level in enumerate(levels)]
+    cut_topologies(network, dict(zip(levels, parts, strict=True)))
+    return parts
+
+
+@domain_rule(
+    "sfno", sfno.SFNO, sfno.Block, sfno.SpectralFilter, SphericalHarmonics, sphere.ChannelNorm, sphere.ZeroHead
+)
+def _sfno(network: sfno.SFNO, ring: Ring) -> Bands:
+    """Transforms change bands of rows for sets of wave numbers; degrees are mixed for each of them by itself."""
+    whole = network.topology
+    bands = Bands.cut(whole.rows, ring.size, unit=1)
+    cut_topologies(network, {whole: BandTopology.part(whole, bands, ring)})
+    for module in network.modules():
+        if isinstance(module, SphericalHarmonics):
+            share_harmonics(module, Bands.cut(module.grid.shape[0], ring.size, unit=1), ring)
     return bands
 
 

@@ -25,7 +25,7 @@ from credit_ray.losses.arguments import PointwiseArguments
 from credit_ray.losses.learnable import LearnableWeights
 from credit_ray.losses.loss import Loss
 from credit_ray.losses.pointwise import MeanSquaredError
-from credit_ray.models.arguments import UNetArguments, WXFormerArguments
+from credit_ray.models.arguments import SamudraArguments, SFNOArguments, UNetArguments, WXFormerArguments
 from credit_ray.normalizer import Normalizer
 from credit_ray.registry import networks
 from credit_ray.state import Channel, Channels, State, StateSpec, Window
@@ -54,7 +54,11 @@ NETWORKS: dict[str, Any] = {
         global_window=(2, 2),
         head_width=4,
     ),
+    "sfno": SFNOArguments(width=6, depth=2, coarsening=2),
+    "samudra": SamudraArguments(widths=(4, 6), dilations=(1, 2)),
 }
+"""Small ones; the last is shared out by the rule of the first."""
+
 GRIDS = {
     "gaussian": LatLonGrid.gaussian(32),
     # Rows on the poles; neither strides nor windows divide it.
@@ -287,7 +291,7 @@ def every_network(workers: Workers) -> dict[str, str]:
 
 def cases(world: int) -> Iterator[tuple[str, tuple[int, int, int], Callable[[Workers], Any]]]:
     for axes in LAYOUTS[world]:
-        for name in NETWORKS:
+        for name in NETWORKS if axes[1] == 1 else ["unet", "wxformer", "sfno"]:
             for grid in GRIDS if axes[1:] != (1, 1) else ["gaussian"]:
                 yield f"{name} {grid}", axes, lambda w, n=name, g=grid: one_gradient(w, n, g, size=4)  # type: ignore[misc]
         if axes[1] > 1 or axes[2] > 1:

@@ -49,7 +49,7 @@ def of(found: dict[str, Any], start: str) -> dict[str, dict[str, float]]:
     return some
 
 
-@pytest.mark.parametrize("network", ["unet", "wxformer"])
+@pytest.mark.parametrize("network", ["unet", "wxformer", "sfno", "samudra"])
 def test_loss_and_gradient_are_those_of_one_worker(found: dict[str, Any], network: str) -> None:
     for name, result in of(found, network).items():
         assert result["loss"] <= TOLERANCE, name
