@@ -108,6 +108,8 @@ class ValidationConfig(Section):
     """Initial times, evenly spread over the period."""
     every_epochs: int = Field(default=1, ge=1)
     """How often."""
+    beside: bool = False
+    """In a Ray task of its own, on one more CPU (and GPU, where workers have one), while the workers train on."""
 
 
 class TrainingConfig(Section):
@@ -158,6 +160,10 @@ class TrainingConfig(Section):
             raise ValueError("has both max_epochs and max_steps: give one")
         if self.walltime is not None:
             self.walltime_seconds  # noqa: B018  raises where it can't be read
+        if self.validation.beside and self.schedule.kind == "plateau":
+            raise ValueError(
+                "schedule.kind is plateau, which waits for each score, and validation.beside gives them later: choose one"
+            )
         starts = [stage.epoch for stage in self.curriculum]
         if starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError(f"curriculum stages begin at epochs {starts}: the first must be 0, and they must ascend")

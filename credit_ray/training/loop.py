@@ -198,7 +198,9 @@ def _end_epoch(
     """Validate if it is due, and save."""
     scores = None
     due = (epoch + 1) % job.experiment.training.validation.every_epochs == 0 or trainer.step == trainer.total_steps
-    if due and len(job.validation_inits):
+    due = due and len(job.validation_inits) > 0
+    beside = job.experiment.training.validation.beside
+    if due and not beside:
         with trainer.averaged() as stepper:
             scores = validate(
                 stepper,
@@ -209,7 +211,7 @@ def _end_epoch(
                 job.experiment.training.batch_size,
             )
         trainer.validated(scores.score)
-    _checkpoint(job, trainer, layout, epoch, scores, log, stopped)
+    _checkpoint(job, trainer, layout, epoch, scores, log, stopped, validate_beside=due and beside)
 
 
 def _checkpoint(
@@ -220,10 +222,11 @@ def _checkpoint(
     scores: Scores | None,
     log: TrainLog,
     stopped: str | None = None,
+    validate_beside: bool = False,
 ) -> None:
     """Save the trainer and the package that its averaged weights make; the upload goes on beside the next steps, unless there are none."""
     import ray.train
-    from ray.train import Checkpoint, CheckpointUploadMode
+    from ray.train import Checkpoint, CheckpointUploadMode, ValidationTaskConfig
 
     metrics: dict[str, Any] = {"global_step": trainer.step, "epoch": epoch, "epochs": log.epochs}
     if stopped is not None:
@@ -247,5 +250,6 @@ def _checkpoint(
         checkpoint_dir_name=f"step-{trainer.step:08d}",
         checkpoint_upload_mode=CheckpointUploadMode.SYNC if stopped else CheckpointUploadMode.ASYNC,
         delete_local_checkpoint_after_upload=True,
+        validation=ValidationTaskConfig(fn_kwargs={"step": trainer.step}) if validate_beside else None,
     )
     log.checkpointed(trainer.step)

@@ -197,6 +197,7 @@ def _fit(
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
     from credit_ray.data.ingest import configure_ray_data, in_order, ray_slabs
+    from credit_ray.training.beside import ValidationTask, validation_config
     from credit_ray.training.checkpoint import PACKAGE, RAY_RUN, newest_checkpoint
     from credit_ray.training.detours import Detours
     from credit_ray.training.layout import planned_bands
@@ -243,10 +244,23 @@ def _fit(
             deadline=deadline,
             start_from=_kept(donor, run),
         )
+        scaling = scaling_config(experiment)
+        validation = ValidationTask(
+            dataset=dataset,
+            init_times=inits,
+            lead_steps=lead,
+            batch_size=config.batch_size,
+            run_id=run.run_id,
+            run_directory=directory,
+            tracking_uri=run.tracking_uri,
+        )
         trainer = TorchTrainer(
             lambda config: train_worker(config["job"]),
             train_loop_config={"job": job},
-            scaling_config=scaling_config(experiment),
+            scaling_config=scaling,
+            validation_config=validation_config(
+                experiment, validation, gpus=(scaling.resources_per_worker or {}).get("GPU", 0)
+            ),
             run_config=ray.train.RunConfig(
                 name=RAY_RUN,
                 storage_path=directory,

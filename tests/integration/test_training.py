@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -79,7 +80,7 @@ def history(result: TrainResult, metric: str) -> list[int]:
     return sorted(point.step for point in MlflowClient(result.tracking_uri).get_metric_history(result.run_id, metric))
 
 
-LONG = {"batch_size": 2, "max_epochs": 4, "validation": {"lead": "6h", "inits": 2}}
+LONG: dict[str, Any] = {"batch_size": 2, "max_epochs": 4, "validation": {"lead": "6h", "inits": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +169,18 @@ def test_training_starts_from_a_model_that_exists(
         torch.testing.assert_close(after[name], weight, rtol=1e-4, atol=1e-5)
     lineage = load_package(tuned.package).lineage
     assert lineage["started_from"]["digest"] == load_package(whole.package).digest
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_validation_beside_training_finds_the_same_scores(
+    whole: TrainResult, make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    training = {**LONG, "validation": {**LONG["validation"], "beside": True}}
+    beside = run_training(make_experiment(output=str(tmp_path), training=training))
+    assert history(beside, "validation/score") == history(whole, "validation/score")
+    assert beside.score == pytest.approx(whole.score, rel=1e-6)
+    expected, found = weights(whole), weights(beside)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 @pytest.mark.usefixtures("ray_cluster")
