@@ -5,12 +5,18 @@ from __future__ import annotations
 import resource
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
 from credit_ray.data.plan_report import PlanReport, run_plan, training_plan, training_steps
 from credit_ray.data.statistics import Statistics, compute_statistics
+from credit_ray.errors import ConfigError
 from credit_ray.times import format_time
+
+if TYPE_CHECKING:
+    from credit_ray.state import Window
+    from credit_ray.stepper import Stepper
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def run_check(experiment: Experiment) -> CheckResult:
     slabs = local_slabs(dataset, plan, rank=0, of=1, from_step=0, to_epoch=1)
     loader = WindowLoader(dataset, plan, slabs, rank=0, of=1, from_step=0, to_step=min(2, total), prefetch=1)
     for window in loader:  # the second step, where there is one: the first also pays for warming up
+        _refuse_implausible_budgets(stepper, window)
         began = time.perf_counter()
         report = trainer.update(window.to(workers.device))
         seconds = time.perf_counter() - began
@@ -105,6 +112,22 @@ def run_check(experiment: Experiment) -> CheckResult:
         training_hours=seconds * total / experiment.resources.most_workers / 3600,
         memory_gigabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
     )
+
+
+def _refuse_implausible_budgets(stepper: Stepper, window: Window) -> None:
+    """What the constraints would count, counted in the data: a wrong sign shows here, not after a week."""
+    if not len(window):
+        return
+    from credit_ray.state import Fields
+
+    spec = stepper.spec
+    window = window.to(stepper.statics.device)
+    complaints = stepper.constraints.examine(
+        Fields(window.target(0), spec.outputs),
+        Fields(window.forcing(0), spec.forcing),
+    )
+    if complaints:
+        raise ConfigError("constraints: " + " ".join(complaints))
 
 
 def _quick_statistics(dataset: Dataset, slab_bytes: int, states: int = 64) -> Statistics:

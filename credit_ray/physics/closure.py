@@ -102,8 +102,8 @@ class Closure(Constraint):
         """The corrected channels, [trajectory, *grid], in the fields' precision."""
         raise NotImplementedError
 
-    def complaints(self, sums: Sequence[Tensor], carry: Carry) -> list[str]:
-        """What is implausible about real data with these sums."""
+    def complaints(self, current: Current, sums: Sequence[Tensor]) -> list[str]:
+        """What is implausible about real data, of which these are the sums."""
         return []
 
     def start(self, state: State) -> Carry:

@@ -123,9 +123,11 @@ class Energy(Closure):
         corrected = stored(temperature + factor * self._shape(current, temperature, mass), current.dtype, current.step)
         return dict(zip(self.temperature, corrected.unbind(1), strict=True))
 
-    def complaints(self, sums: Sequence[Tensor], carry: Carry) -> list[str]:
+    def complaints(self, current: Current, sums: Sequence[Tensor]) -> list[str]:
         per_second = 1 / self.spec.step.seconds / self._area if self.spec.step.fixed else None
-        return implausible_fluxes(self.name, self.terms, sums[6:], per_second, "W m-2")
+        return self.moisture.complaints(current) + implausible_fluxes(
+            self.name, self.terms, sums[6:], per_second, "W m-2"
+        )
 
     def _shape(self, current: Current, temperature: Tensor, mass: Tensor) -> Tensor:
         """Where the correction goes: change of temperature per unit of it."""

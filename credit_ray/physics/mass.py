@@ -38,6 +38,21 @@ class Moisture:
             water = water + current.double(names)
         return self.column.sums(water, current, humidity)
 
+    def complaints(self, current: Current, share: float | None = None) -> list[str]:
+        """What is implausible about the humidity of real data; `share` is that of water in the air's mass."""
+        order, found = self.column.vertical.from_top, []
+        top, bottom = (float(current.sum(current[self.humidity[order[k]]]).mean()) for k in (0, -1))
+        if not top < bottom:
+            found.append(
+                f"'{self.humidity[order[0]]}' is moister than '{self.humidity[order[-1]]}' in the data, although it lies above: the levels of the "
+                "store are in another order than their coordinate says."
+            )
+        if share is not None and not 2e-4 < share < 2e-2:
+            found.append(
+                f"water is {share:.2g} of the air's mass in the data, where 0.0025 is usual: is '{self.humidity[0]}' in kg kg-1?"
+            )
+        return found
+
 
 class DryAirMass(Closure):
     """Hold the mass of dry air at its value in the initial state.
@@ -111,15 +126,8 @@ class DryAirMass(Closure):
         )
         return {name: humidity[:, k] for k, name in enumerate(self.moisture.humidity) if name in self.changes}
 
-    def complaints(self, sums: Sequence[Tensor], carry: Carry) -> list[str]:
-        water, air = sums[2], sums[0] + sums[1]
-        share = float((water / (air + water)).mean())
-        if not 2e-4 < share < 2e-2:
-            return [
-                f"'dry_air_mass': water is {share:.2g} of the air's mass in the data, where 0.0025 is usual: is '{self.moisture.humidity[0]}' "
-                "in kg kg-1, and are its levels those that the channels name?"
-            ]
-        return []
+    def complaints(self, current: Current, sums: Sequence[Tensor]) -> list[str]:
+        return self.moisture.complaints(current, float((sums[2] / (sums[0] + sums[1] + sums[2])).mean()))
 
     def _budget(self, reference: Tensor, after: Tensor, norm: Tensor) -> Budget:
         return Budget(self.name, reference, after, "kg", norm=norm, gross=reference.detach().abs())

@@ -77,9 +77,11 @@ class Water(Closure):
         factor, shift = (each[:, None, None] for each in correction)
         return {channel: stored(current[channel].double() * factor + shift, current.dtype, current.step)}
 
-    def complaints(self, sums: Sequence[Tensor], carry: Carry) -> list[str]:
+    def complaints(self, current: Current, sums: Sequence[Tensor]) -> list[str]:
         per_day = 86400 / self.spec.step.seconds / self._area if self.spec.step.fixed else None
-        return implausible_fluxes(self.name, self.terms, sums[2:], per_day, "mm/day")
+        return self.moisture.complaints(current) + implausible_fluxes(
+            self.name, self.terms, sums[2:], per_day, "mm/day"
+        )
 
     def _refuse_missing(self, fluxes: BoundaryFluxes) -> None:
         if len(self.terms) < 2 or not any(_is_precipitation(v) for v in fluxes.down):
