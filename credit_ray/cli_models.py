@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
 from credit_ray.command import AsJson, ConfigOption, Overrides, finish, group, load
+from credit_ray.errors import ConfigError, did_you_mean
+from credit_ray.state import Vertical
 
 app = group("The model registry: what there is, how good it is, where it comes from.")
 
@@ -19,6 +21,7 @@ _Uri = Annotated[
         help="MLflow server or database; default: the config's, else MLFLOW_TRACKING_URI, else runs/mlflow.db.",
     ),
 ]
+_File = Annotated[Path | None, typer.Option(metavar="FILE", help="NetCDF or Zarr; default: where the YAML says.")]
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS, NAME@ALIAS or NAME/3.")]
 
 
@@ -104,3 +107,39 @@ def models_trace(
     from credit_ray.tracking.trace import trace
 
     finish(trace(url, tracking_uri=_registry(config_file, set_, uri)), json)
+
+
+@app.command("import", epilog="credit-ray models import checkpoint.pt --config model.yml --out imported")
+def models_import(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="CREDIT's checkpoint.pt.")],
+    config: Annotated[
+        Path, typer.Option(metavar="YAML", help="The CREDIT config that it was trained by, of either generation.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The model package to write.")],
+    mean: _File = None,
+    std: _File = None,
+    static: _File = None,
+    grid: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Any file with the grid's coordinates; default: the static fields'."),
+    ] = None,
+    step: Annotated[str | None, typer.Option(help="Time step, such as 6h, where the YAML does not say it.")] = None,
+    vertical: Annotated[
+        str | None,
+        typer.Option(help="What levels count: pressure, model, sigma or depth; default: pressure beyond 200."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """A model of CREDIT (WXFormer, CrossFormer, CAMulator, FuXi) as a model package that gives the same numbers."""
+    from credit_ray.interchange.credit import CreditFiles, import_credit
+
+    files = CreditFiles(checkpoint=checkpoint, config=config, mean=mean, std=std, static=static, grid=grid)
+    finish(import_credit(files, out, step=step, vertical=_vertical(vertical)), json)
+
+
+def _vertical(given: str | None) -> Vertical | None:
+    if given is None or given in get_args(Vertical):
+        return cast("Vertical | None", given)
+    raise ConfigError(
+        f"--vertical is '{given}': {', '.join(get_args(Vertical))}.{did_you_mean(given, get_args(Vertical))}"
+    )

@@ -149,6 +149,7 @@ networks = Registry(
     _networks(
         unet=("unet", "UNet"),
         wxformer=("wxformer", "WXFormer"),
+        fuxi=("fuxi", "FuXi"),
         linear=("linear", "Linear"),
         afno=("afno", "AFNO"),
         sfno=("sfno", "SFNO"),

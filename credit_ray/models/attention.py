@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from credit_ray.models.kept import Kept
+
 
 class DynamicPositionBias(nn.Module):
     """What a query adds to its interest in a key for where the key lies, learned as a function of the offset between them.
@@ -26,32 +28,39 @@ class DynamicPositionBias(nn.Module):
         Width of the network that they are read from.
     periodic : bool
         Whether the window's columns go round the circle, so that its last is next to its first.
+    shared : bool
+        CREDIT's: one function for all heads. Its table has rows of 2·window + 1 offsets and is looked up as if they had 2·window − 1,
+        so that an offset gets the value of another one; weights that were trained with it need it.
     """
 
     offsets: Tensor
     index: Tensor
 
-    def __init__(self, window: int, heads: int, hidden: int, periodic: bool = False) -> None:
+    def __init__(self, window: int, heads: int, hidden: int, periodic: bool = False, shared: bool = False) -> None:
         super().__init__()
         self.window = window
         layers: list[nn.Module] = []
         for width_in in (2, hidden, hidden):
             layers += [nn.Linear(width_in, hidden), nn.LayerNorm(hidden), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden, heads, bias=False))  # softmax would not see a constant
-        along = torch.arange(1 - window, window)
-        offsets = torch.stack(torch.meshgrid(along, along, indexing="ij"), -1).flatten(0, 1)  # [(2·window − 1)², 2]
+        # Softmax does not see what is the same for all keys; CREDIT's has it all the same.
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden, 1 if shared else heads, bias=shared))
+        row = 2 * window - 1
+        along = torch.arange(-window, window + 1) if shared else torch.arange(1 - window, window)
+        offsets = torch.stack(torch.meshgrid(along, along, indexing="ij"), -1).flatten(0, 1)[: row**2]
         token = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"), -1).flatten(0, 1)
         rows, columns = (token[:, None] - token[None, :]).unbind(-1)  # [query, key] each
-        if periodic:
+        if periodic and not shared:
             half = window // 2
             columns = (columns + half) % window - half
-        index = (rows + window - 1) * (2 * window - 1) + columns + window - 1
+        index = (rows + window - 1) * row + columns + window - 1
         self.register_buffer("offsets", offsets.float(), persistent=False)
         self.register_buffer("index", index, persistent=False)
+        self.kept = Kept()
 
     def forward(self) -> Tensor:
-        """[head, query, key]; tokens of a window are counted row by row."""
-        return self.layers(self.offsets)[self.index].permute(2, 0, 1)
+        """[head or 1, query, key]; tokens of a window are counted row by row."""
+        weights = (*self.parameters(), *self.buffers())
+        return self.kept.get(self.training, weights, lambda: self.layers(self.offsets)[self.index].permute(2, 0, 1))
 
 
 class WindowAttention(nn.Module):
@@ -67,16 +76,27 @@ class WindowAttention(nn.Module):
         Tiles of neighbours, or lattices of tokens as far apart as the map allows.
     periodic : bool
         Whether a lattice goes round the circle.
+    shared_bias : bool
+        Whether the heads share a position bias of CREDIT's kind.
     """
 
     def __init__(
-        self, width: int, heads: int, window: int, *, reach: Literal["short", "long"], periodic: bool = False
+        self,
+        width: int,
+        heads: int,
+        window: int,
+        *,
+        reach: Literal["short", "long"],
+        periodic: bool = False,
+        shared_bias: bool = False,
     ) -> None:
         super().__init__()
         self.heads, self.window, self.reach = heads, window, reach
         self.norm = nn.LayerNorm(width)
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
-        self.bias = DynamicPositionBias(window, heads, max(width // 4, 8), periodic)
+        self.bias = DynamicPositionBias(
+            window, heads, width // 4 if shared_bias else max(width // 4, 8), periodic, shared_bias
+        )
         self.to_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ class Topology:
         Whether columns go round the circle, and rows reach both poles.
     north_point, south_point : bool
         Whether the first, and the last, row is the pole itself; else the pole lies half a row beyond it.
+    zero : bool
+        Whether zeros are seen beyond the edges, whatever lies there.
     """
 
     rows: int
@@ -36,6 +38,7 @@ class Topology:
     poles: bool
     north_point: bool
     south_point: bool
+    zero: bool = False
 
     @classmethod
     def of(cls, shape: NetworkShape) -> Topology:
@@ -79,6 +82,8 @@ class Topology:
         offset: Tensor | None = None,
     ) -> Tensor:
         """[batch, channel, rows, columns] with a margin; `sign` and `offset` are what crossing a pole does to a channel."""
+        if self.zero:
+            return F.pad(x, (left, right, top, bottom))
         if self.north_point == self.south_point:
             sides = [(top, bottom, left, right, self.north_point)]
         else:
@@ -120,12 +125,12 @@ class SphericalConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, topology: Topology) -> None:
         super().__init__()
-        self.topology, self.margin = topology, kernel // 2
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel)
+        self.topology, self.margin = topology, 0 if topology.zero else kernel // 2
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2 if topology.zero else 0)
 
     def forward(self, x: Tensor) -> Tensor:
         n = self.margin
-        return self.conv(self.topology.pad(x, n, n, n, n))
+        return self.conv(self.topology.pad(x, n, n, n, n) if n else x)
 
 
 class ChannelNorm(nn.Module):

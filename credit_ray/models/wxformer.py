@@ -18,30 +18,38 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from credit_ray.models.arguments import NetworkShape, WXFormerArguments
 from credit_ray.models.attention import FeedForward, WindowAttention
-from credit_ray.models.sphere import ReflectedInput, ResidualBlock, Topology, ZeroHead
+from credit_ray.models.decoders import Decode, Doubling, crop, doubling_head
+from credit_ray.models.margins import InputMargins, padded
+from credit_ray.models.spectral import hold_spectral_norm
+from credit_ray.models.sphere import Topology, ZeroHead
 
 
 class CrossEmbed(nn.Module):
     """Coarsen by `stride` with kernels of several sizes; the smallest, which are cheapest, get most of the channels.
 
-    Its input has the margin that the largest kernel needs.
+    Its input has the margin that the largest kernel needs; with `zero`, none: zeros are seen beyond it.
     """
 
-    def __init__(self, in_channels: int, width: int, kernels: tuple[int, ...], stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, kernels: tuple[int, ...], stride: int, zero: bool) -> None:
         super().__init__()
         widths = [width >> (i + 1) for i in range(len(kernels) - 1)]
         widths.append(width - sum(widths))
-        self.spare = [(max(kernels) - kernel) // 2 for kernel in sorted(kernels)]
+        self.spare = [0 if zero else (max(kernels) - kernel) // 2 for kernel in sorted(kernels)]
+        self.lopsided = [zero and (kernel - stride) % 2 == 1 for kernel in sorted(kernels)]
         self.convs = nn.ModuleList(
-            nn.Conv2d(in_channels, out, kernel, stride) for out, kernel in zip(widths, sorted(kernels), strict=True)
+            nn.Conv2d(in_channels, out, kernel, stride, (kernel - stride) // 2 if zero else 0)
+            for out, kernel in zip(widths, sorted(kernels), strict=True)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([conv(_crop(x, n)) for conv, n in zip(self.convs, self.spare, strict=True)], 1)
+        parts = []
+        for conv, spare, lopsided in zip(self.convs, self.spare, self.lopsided, strict=True):
+            # a convolution's own zeros are the same on all sides; an odd one more is due in the south and the east
+            parts.append(conv(F.pad(x, (0, 1, 0, 1)) if lopsided else crop(x, spare)))
+        return torch.cat(parts, 1)
 
 
 class Stage(nn.Module):
@@ -49,12 +57,14 @@ class Stage(nn.Module):
 
     def __init__(self, width: int, depth: int, arguments: WXFormerArguments, window: int, topology: Topology) -> None:
         super().__init__()
-        heads = width // arguments.head_width
+        heads, shared, near = width // arguments.head_width, arguments.position_bias == "shared", arguments.local_window
         self.layers = nn.ModuleList()
         for _ in range(depth):
-            self.layers.append(WindowAttention(width, heads, arguments.local_window, reach="short"))
+            self.layers.append(WindowAttention(width, heads, near, reach="short", shared_bias=shared))
             self.layers.append(FeedForward(width))
-            self.layers.append(WindowAttention(width, heads, window, reach="long", periodic=topology.periodic))
+            self.layers.append(
+                WindowAttention(width, heads, window, reach="long", periodic=topology.periodic, shared_bias=shared)
+            )
             self.layers.append(FeedForward(width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,40 +72,6 @@ class Stage(nn.Module):
         for layer in self.layers:
             x = x + layer(x)
         return x.permute(0, 3, 1, 2)
-
-
-class SubPixel(nn.Module):
-    """Refine `factor` times: a sub-pixel convolution, and a filter that removes what differs only between the cells of a pixel.
-
-    The filter is a triangle as wide as two pixels: what is the same in all pixels comes out uniform, whatever the weights are. The
-    weights start equal for all cells of a pixel, so that a fresh layer interpolates (Aitken et al. 2017, arXiv:1707.02937).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, factor: int, coarse: Topology) -> None:
-        super().__init__()
-        self.factor, self.coarse = factor, coarse
-        self.conv = nn.Conv2d(in_channels, out_channels * factor**2, 3)
-        with torch.no_grad():
-            for parameter in self.conv.parameters():
-                parameter.copy_(parameter[:out_channels].repeat_interleave(factor**2, 0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        # The filter needs whole pixels beyond the edge: across a pole the cells of a mirrored one would come in reverse.
-        x = F.pixel_shuffle(self.conv(self.coarse.pad(x, 2, 2, 2, 2)), self.factor)
-        return _crop(F.avg_pool2d(F.avg_pool2d(x, self.factor, 1), self.factor, 1), 1)
-
-
-class Decode(nn.Module):
-    """One step up: refine, join the skip, and smooth out the seam."""
-
-    def __init__(self, in_channels: int, skip: int, width: int, factor: int, coarse: Topology, fine: Topology) -> None:
-        super().__init__()
-        self.refine = SubPixel(in_channels, width, factor, coarse)
-        self.join = nn.Conv2d(width + skip, width, 1)
-        self.block = ResidualBlock(width, 3, fine)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.block(self.join(torch.cat([self.refine(x), skip], 1)))
 
 
 class WXFormer(nn.Module):
@@ -114,61 +90,73 @@ class WXFormer(nn.Module):
 
     def __init__(self, arguments: WXFormerArguments, shape: NetworkShape) -> None:
         super().__init__()
-        self.margins = arguments.padding(shape)
+        self.margins, self.south_first = arguments.padding(shape), arguments.south_first
         self.halo = arguments.halo  # of the layers that read the input: what a channel is beyond a pole matters to them
-        self.pad = ReflectedInput(shape, *(margin + self.halo for margin in self.margins))
-        self.maps = [_padded(Topology.of(shape), self.margins)]
+        north, south, west, east = (margin + self.halo for margin in self.margins)
+        self.pad = InputMargins(shape, (north, south, west, east), arguments.beyond)
+        zero = arguments.inner_edges == "zero"
+        self.maps = [padded(Topology.of(shape), self.margins, zero)]
         for stride in arguments.strides:
             self.maps.append(_strided(self.maps[-1], stride))
-        self.halos = [(max(k) - stride) // 2 for k, stride in zip(arguments.kernels, arguments.strides, strict=True)]
+        spans = zip(arguments.kernels, arguments.strides, strict=True)
+        self.halos = [0 if zero else (max(kernels) - stride) // 2 for kernels, stride in spans]
         widths = [arguments.width << stage for stage in range(len(arguments.depth))]
         channels = [shape.history * shape.in_channels, *widths]
-        skips = [arguments.width, *widths]
 
-        self.fine = nn.Conv2d(channels[0], skips[0], 3)
+        self.fine = (
+            nn.Conv2d(channels[0], arguments.width, 3, padding=int(zero)) if arguments.decoder == "smooth" else None
+        )
         self.embed, self.stages, self.decode = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for s, (width, stride) in enumerate(zip(widths, arguments.strides, strict=True)):
-            coarse, fine = self.maps[s + 1], self.maps[s]
-            self.embed.append(CrossEmbed(channels[s], width, arguments.kernels[s], stride))
-            self.stages.append(Stage(width, arguments.depth[s], arguments, arguments.global_window[s], coarse))
-            self.decode.append(Decode(width, skips[s], skips[s], stride, coarse, fine))
+            self.embed.append(CrossEmbed(channels[s], width, arguments.kernels[s], stride, zero))
+            self.stages.append(
+                Stage(width, arguments.depth[s], arguments, arguments.global_window[s], self.maps[s + 1])
+            )
+        if arguments.decoder == "smooth":
+            skips = [arguments.width, *widths]
+            for s, (width, stride) in enumerate(zip(widths, arguments.strides, strict=True)):
+                self.decode.append(Decode(width, skips[s], skips[s], stride, self.maps[s + 1], self.maps[s]))
+            self.head: nn.Module = ZeroHead(skips[0], shape.out_channels)
+        else:
+            for s in range(1, len(widths)):
+                joined = widths[s] * (1 if s == len(widths) - 1 else 2)
+                self.decode.append(
+                    Doubling(joined, widths[s - 1], widths[0], arguments.decoder, self.maps[s + 1], self.maps[s])
+                )
+            joined = widths[0] * (1 if len(widths) == 1 else 2)
+            fine = (
+                self.maps[0] if arguments.strides[0] == 2 else self.maps[1]
+            )  # of these it needs no more than the edges
+            self.head = doubling_head(joined, shape.out_channels, arguments.decoder, self.maps[1], fine)
         if arguments.spectral_norm:
-            for module in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
-                spectral_norm(module)
-        self.head = ZeroHead(skips[0], shape.out_channels)
+            hold_spectral_norm(self, arguments.spectral_norm_except)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = x.shape[-2:]
+        grid = x.shape[-2:]
+        if self.south_first:
+            x = x.flip(-2)
         x = self.pad(x)
-        skips = [self.fine(_crop(x, self.halo - 1))]
-        x = self.stages[0](self.embed[0](_crop(x, self.halo - self.halos[0])))
+        skips = [] if self.fine is None else [self.fine(crop(x, max(self.halo - 1, 0)))]
+        x = self.stages[0](self.embed[0](crop(x, self.halo - self.halos[0])))
         for s in range(1, len(self.stages)):
             skips.append(x)
             n = self.halos[s]
-            x = self.stages[s](self.embed[s](self.maps[s].pad(x, n, n, n, n)))
+            x = self.stages[s](self.embed[s](self.maps[s].pad(x, n, n, n, n) if n else x))
+        x = self._smooth(x, skips) if self.fine is not None else self._doubling(x, skips)
+        top, bottom, left, right = self.margins
+        x = x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
+        x = x if x.shape[-2:] == grid else F.interpolate(x, grid, mode="bilinear", align_corners=False)
+        return x.flip(-2) if self.south_first else x
+
+    def _smooth(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         for decode in reversed(self.decode):
             x = decode(x, skips.pop())
-        top, _, left, _ = self.margins
-        return self.head(x)[..., top : top + rows, left : left + columns]
+        return self.head(x)
 
-
-def _crop(x: Tensor, margin: int) -> Tensor:
-    return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]
-
-
-def _padded(topology: Topology, margins: tuple[int, int, int, int]) -> Topology:
-    """Of the padded map: beyond its margins lies nothing that it knows of, so there its outer cells are repeated."""
-    top, bottom, left, right = margins
-    periodic = topology.periodic and not (left or right)
-    poles = topology.poles and periodic and not (top or bottom)
-    return Topology(
-        rows=topology.rows + top + bottom,
-        columns=topology.columns + left + right,
-        periodic=periodic,
-        poles=poles,
-        north_point=topology.north_point and poles,
-        south_point=topology.south_point and poles,
-    )
+    def _doubling(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        for decode in reversed(self.decode):
+            x = torch.cat([decode(x), skips.pop()], 1)
+        return self.head(x)
 
 
 def _strided(topology: Topology, stride: int) -> Topology:

@@ -23,7 +23,7 @@ FLOORS = (
     {"errors", "vocabulary", "variables", "registry", "times", "progress", "noise"},
     {"grid", "state", "config"},
     {"cluster", "data", "models", "physics", "losses"},
-    {"normalizer", "stepper", "package", "tracking"},
+    {"normalizer", "stepper", "package", "tracking", "interchange"},
     {"verification"},
     {"forecasting"},
     {"training"},

@@ -6,6 +6,7 @@ line); what depends on the data, by `check`.
 
 from credit_ray.models.arguments.afno import AFNOArguments
 from credit_ray.models.arguments.baselines import ClimatologyArguments, PersistenceArguments
+from credit_ray.models.arguments.fuxi import FuXiArguments
 from credit_ray.models.arguments.graphcast import GraphCastArguments
 from credit_ray.models.arguments.linear import LinearArguments
 from credit_ray.models.arguments.samudra import SamudraArguments
@@ -18,6 +19,7 @@ from credit_ray.models.arguments.wxformer import WXFormerArguments
 __all__ = [
     "AFNOArguments",
     "ClimatologyArguments",
+    "FuXiArguments",
     "GraphCastArguments",
     "LinearArguments",
     "NetworkShape",

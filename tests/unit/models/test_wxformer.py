@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from credit_ray.models.arguments import NetworkShape, WXFormerArguments
+from credit_ray.models.decoders import SubPixel
 from credit_ray.models.network import build_network
 from credit_ray.models.sphere import Topology
-from credit_ray.models.wxformer import SubPixel
 
 MakeShape = Callable[..., NetworkShape]
 
