@@ -46,6 +46,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "swin": {"width": 8, "depth": 2, "heads": 2, "window": (2, 4), "dropout": 0.3},
     "graphcast": {"refinement": 1, "width": 8, "depth": 2, "dropout": 0.3},
     "samudra": {"widths": (4, 6), "dilations": (1, 2), "dropout": 0.3},
+    "fuxi": {"width": 8, "heads": 2, "groups": 2, "depth": 2, "window": 2},
     "linear": {"stencil": 3},
     "persistence": {},
     "climatology": {},
