@@ -60,7 +60,7 @@ class SpectralNorm(nn.Module):
             matrix = self._matrix(weight)
             self.register_buffer("_u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0))
             self.register_buffer("_v", F.normalize(torch.randn_like(matrix[0]), dim=0))
-            for _ in range(_START):
+            for _ in range(0 if weight.is_meta else _START):  # without values there is nothing to follow
                 self._iterate(matrix)
         self.kept = Kept()
 
