@@ -192,7 +192,7 @@ def main() -> None:
     repeats = 3 if quick else 7
     ratios: dict[str, float] = {}
     for members in (8, 32) if quick else (8, 32, 64):
-        ratios |= bench_crps(members, channels=2, grid=LatLonGrid.gaussian(32), repeats=repeats)
+        ratios |= bench_crps(members, channels=2, grid=LatLonGrid.gaussian(64), repeats=repeats)
     ratios |= bench_losses(LatLonGrid.gaussian(32 if quick else 64), channels=4, members=4, repeats=repeats)
     ratios |= bench_transform(LatLonGrid.gaussian(32 if quick else 48), channels=64, repeats=repeats)
     degrees = 2.0 if quick else 1.0
