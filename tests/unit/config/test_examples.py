@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from credit_ray.config.loader import load_experiment
 
 PROJECT = Path(__file__).parents[3]
-EXAMPLES = sorted((PROJECT / "configs").rglob("*.yaml"))
+MODELS = sorted((PROJECT / "configs" / "models").glob("*.yaml"))
+"""Parts of a config, for `extends:`."""
+EXAMPLES = sorted(set((PROJECT / "configs").rglob("*.yaml")) - set(MODELS))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -21,6 +24,20 @@ def test_every_example_is_a_valid_config_of_at_most_60_lines(path: Path, monkeyp
     experiment = load_experiment(path)
     assert experiment.name
     assert len(text.splitlines()) <= 60
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_an_experiment_takes_its_model_from_a_preset(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    sections = load_experiment(PROJECT / "configs" / "experiments" / "sample.yaml").model_dump(mode="json")
+    del sections["model"]
+    config = tmp_path / "experiment.yaml"
+    config.write_text(yaml.safe_dump({**sections, "extends": str(path)}), encoding="utf-8")
+    model = load_experiment(config).model
+    assert model.network in ("wxformer", "fuxi")
+    assert model.arguments.inner_edges == "zero"  # as those who published it have it
 
 
 def test_there_are_examples() -> None:
