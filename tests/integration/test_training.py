@@ -199,6 +199,26 @@ def test_two_workers_train_the_same_model_as_one(make_experiment: MakeExperiment
         torch.testing.assert_close(models[2][name], one, rtol=2e-3, atol=2e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", ["shard", "domain"])
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_workers_that_share_weights_or_latitudes_train_the_same_model_as_one(
+    axis: str, make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    training = {"batch_size": 8, "max_epochs": 1, "validation": {"lead": "6h", "inits": 3}}
+    models = {}
+    for workers in (1, 2):
+        experiment = make_experiment(
+            output=str(tmp_path / f"{workers}"),
+            training=training,
+            data={"ingest": {"reader": "ray"}},
+            resources={"workers": workers, "threads": 1, "cpus_per_worker": 1, "parallel": {axis: workers}},
+        )
+        models[workers] = weights(run_training(experiment))
+    for name, one in models[1].items():
+        torch.testing.assert_close(models[2][name], one, rtol=2e-3, atol=2e-4)
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_history_rollouts_and_the_local_reader_train_too(make_experiment: MakeExperiment) -> None:
     experiment = make_experiment(

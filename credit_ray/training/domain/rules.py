@@ -27,7 +27,7 @@ from credit_ray.training.domain.harmonics import share_harmonics
 
 Rule = Callable[[Any, Ring], Bands]
 
-_RULES: dict[str, tuple[Rule, frozenset[type[nn.Module]]]] = {}
+_RULES: dict[str, tuple[Rule, frozenset[type[nn.Module] | str]]] = {}
 
 PLACE_BY_PLACE: tuple[type[nn.Module], ...] = (
     nn.Conv2d,  # of what its layer has padded
@@ -44,14 +44,14 @@ PLACE_BY_PLACE: tuple[type[nn.Module], ...] = (
 )
 
 
-def domain_rule(name: str, *layers: type[nn.Module]) -> Callable[[Rule], Rule]:
+def domain_rule(name: str, *layers: type[nn.Module] | str) -> Callable[[Rule], Rule]:
     """Make a network known to `resources.parallel.domain`.
 
     Parameters
     ----------
     name : str
         Under which the network is registered.
-    layers : types
+    layers : types, or names of classes in `credit_ray.models`
         Modules that it may be made of, beside those of torch that act place by place. One that is not listed is refused.
 
     Returns
@@ -85,7 +85,8 @@ def share_out(name: str, network: nn.Module, ring: Ring) -> Bands:
     rule, known = _RULES[name]
     for path, module in network.named_modules():
         kind = parametrize.type_before_parametrizations(module)
-        if kind not in known and not isinstance(module, parametrize.ParametrizationList):
+        ours = kind.__module__.startswith("credit_ray.models.") and kind.__name__ in known
+        if not ours and kind not in known and not isinstance(module, parametrize.ParametrizationList):
             if path.rpartition(".")[0].split(".")[-2:-1] == ["parametrizations"]:
                 continue  # of a weight, not of a field
             raise ConfigError(
@@ -164,24 +165,20 @@ def _sfno(network: sfno.SFNO, ring: Ring) -> Bands:
 
 @domain_rule(
     "wxformer",
-    wxformer.WXFormer,
-    wxformer.CrossEmbed,
-    wxformer.Stage,
-    wxformer.SubPixel,
-    wxformer.Decode,
-    attention.WindowAttention,
-    attention.DynamicPositionBias,
-    attention.FeedForward,
-    sphere.ReflectedInput,
-    sphere.SphericalConv,
-    sphere.ChannelNorm,
-    sphere.ResidualBlock,
-    sphere.ZeroHead,
+    *("WXFormer", "InputMargins", "ReflectedInput", "CrossEmbed", "Stage", "Decode", "SubPixel"),
+    *("WindowAttention", "DynamicPositionBias", "FeedForward"),
+    *("SphericalConv", "ChannelNorm", "ResidualBlock", "ZeroHead"),
 )
 def _wxformer(network: wxformer.WXFormer, ring: Ring) -> Bands:
     """Convolutions borrow rows; bands begin where tiles of short attention do, at every stage; long attention swaps rows for columns."""
     north, south, west, east = network.margins
-    input_map, maps = network.pad.topology, list(network.maps)
+    inputs = [module for module in network.modules() if isinstance(module, sphere.ReflectedInput)]
+    if not inputs or getattr(network, "south_first", False) or getattr(network.maps[0], "zero", False):
+        raise ConfigError(
+            f"resources.parallel.domain is {ring.size}, and 'wxformer' is shared out with what lies on the sphere beyond its edges alone: "
+            f"not with model.beyond, model.south_first or model.inner_edges as CREDIT has them. Use parallel.shard or parallel.data."
+        )
+    input_map, maps = inputs[0].topology, list(network.maps)
     strides = [maps[0].rows // level.rows for level in maps]
     attending = [
         [layer for layer in stage.modules() if isinstance(layer, attention.WindowAttention)] for stage in network.stages
@@ -198,7 +195,7 @@ def _wxformer(network: wxformer.WXFormer, ring: Ring) -> Bands:
     }
     cut_topologies(network, {input_map: BandTopology.part(input_map, bands, ring, (north, south))} | parts)
     # The same map may be the input's and the first level's: that of the input is set last, since its margins are wider.
-    network.pad.topology = BandTopology.part(input_map, bands, ring, (north, south))
+    inputs[0].topology = BandTopology.part(input_map, bands, ring, (north, south))
     network.margins = (north if ring.first else 0, south if ring.last else 0, west, east)
     for layers, level in zip(attending, maps[1:], strict=True):
         for layer in layers:
