@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Axes:
                 return kind
         return "time" if " since " in units else _UNITS.get(units, "level")
 
-    def dimension(self, kind: str, arrays: Iterable[str]) -> str:
+    def dimension(self, kind: str, arrays: Sequence[str]) -> str:
         """The one dimension of a kind that these arrays have.
 
         Raises
@@ -87,7 +87,18 @@ class Axes:
         dim = next(iter(users))
         if dim not in self.arrays:
             raise DataError(f"{self.store.url} has no coordinate for its dimension '{dim}' ({kind}).")
+        for name in arrays:
+            self._refuse_other_length(dim, name)
         return dim
+
+    def _refuse_other_length(self, dim: str, name: str) -> None:
+        """Refuse an array that is longer or shorter along a dimension than the dimension's coordinate."""
+        array, coordinate = self.arrays[name], self.arrays[dim]
+        if dim in array.dims and coordinate.shape != (array.shape[array.dims.index(dim)],):
+            raise DataError(
+                f"{self.store.url}: '{name}' has shape {array.shape}, but its coordinate '{dim}' has {coordinate.shape}: the store is "
+                f"damaged, or half written."
+            )
 
     def values(self, name: str) -> NDArray[Any]:
         """All values of a coordinate.
@@ -178,6 +189,8 @@ class Axes:
             size = next(a.shape[a.dims.index(dim)] for a in self.arrays.values() if dim in a.dims)
             values = np.arange(1.0, size + 1)
         else:
+            for name in self.arrays:
+                self._refuse_other_length(dim, name)
             values = self.values(dim).astype(np.float64)
         units = str(attributes.get("units", ""))
         found = vertical or _vertical_of(dim, attributes, has_values=info is not None)

@@ -124,3 +124,14 @@ def spoil(document: Any, data: st.DataObject) -> None:
             document[key] = data.draw(ANYTHING)
             return
     document["extra"] = data.draw(ANYTHING)
+
+
+@pytest.mark.parametrize("coordinate", ["latitude", "time", "level"])
+def test_a_coordinate_of_another_length_than_its_dimension_is_an_error(make: Make, save: Save, coordinate: str) -> None:
+    store = save(make(6), consolidated=False, encoding=CHUNKS)
+    file = Path(store) / coordinate / "zarr.json"
+    document = json.loads(file.read_text())
+    document["shape"] = [2]
+    file.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=rf"has shape \(.*\), but its coordinate '{coordinate}' has \(2,\)"):
+        opened(store)
