@@ -26,7 +26,8 @@ class Ema:
         """Move towards the weights as they are now."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.shadow, [p.detach().float() for p in self._weights], 1 - decay)
+        if self.shadow:  # none where the network is solved in closed form
+            torch._foreach_lerp_(self.shadow, [p.detach().float() for p in self._weights], 1 - decay)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:

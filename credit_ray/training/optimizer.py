@@ -44,9 +44,8 @@ class Optimizers:
             {"params": [p for p in kernels if id(p) not in moved], "weight_decay": config.weight_decay},
             {"params": kept, "weight_decay": 0.0},
         ]
-        self._all.append(
-            torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=config.betas, fused=True)
-        )
+        if groups := [g for g in groups if g["params"]]:  # what is solved in closed form has none
+            self._all.append(torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True))
 
     def set_rate(self, rate: float) -> None:
         """The learning rate of the next step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,3 +185,20 @@ def test_learnable_weights_of_the_loss_are_trained_and_saved_with_the_network(
     assert scales(whole).all()
     assert torch.equal(scales(second), scales(whole))
     assert torch.equal(weights_of(second), weights_of(whole))
+
+
+@pytest.mark.parametrize("network", ["linear", "persistence", "climatology"])
+def test_a_network_that_is_solved_rather_than_trained_takes_steps_of_nothing(
+    spec: StateSpec, alone: Workers, windows: MakeWindows, make_stepper: Callable[..., Stepper], network: str
+) -> None:
+    like = make_stepper()
+    stepper = Stepper(replace(like.recipe, network=network, arguments={}), like.normalizer, like.statics)
+    loss = MeanSquaredError(PointwiseArguments(), torch.ones(2, *spec.grid.shape))
+    config = TrainingConfig.model_validate({"ema": 0.9})
+    trainer, again = (Trainer(stepper, loss, config, 20, seed=3, workers=alone) for _ in range(2))
+    for window in windows(2):
+        report = trainer.update(window)
+        assert math.isfinite(report.loss)
+        assert report.gradient_norm == 0
+    again.load_state_dict(trainer.state_dict())
+    assert again.step == 2
