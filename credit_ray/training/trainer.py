@@ -132,7 +132,9 @@ class Trainer:
             ):
                 share = rollout_loss(self.stepper, piece, self.loss, self.config.rollout, steps) * piece.share
             with self.timer.part("backward"):
-                if share.requires_grad:  # not where the network has a closed form, of which `credit-ray check` takes one step too
+                if (
+                    share.requires_grad
+                ):  # not where the network has a closed form, of which `credit-ray check` takes one step too
                     share.backward()
             loss += share.detach()
         return loss
