@@ -227,8 +227,11 @@ def _checkpoint(
     """Save the trainer and the package that its averaged weights make; the upload goes on beside the next steps, unless there are none."""
     import ray.train
     from ray.train import Checkpoint, CheckpointUploadMode, ValidationTaskConfig
+    from ray.util import get_current_placement_group
 
     metrics: dict[str, Any] = {"global_step": trainer.step, "epoch": epoch, "epochs": log.epochs}
+    if (group := get_current_placement_group()) is not None:
+        metrics["placement_group"] = group.id.hex()  # a search that stops this training must free what it reserved
     if stopped is not None:
         metrics["stopped"] = stopped
     if scores is not None:

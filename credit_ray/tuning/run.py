@@ -141,6 +141,8 @@ def _search(experiment: Experiment, tuning: TuningConfig, run_id: str, directory
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
+    from credit_ray.tuning.freeing import FreeReservations
+
     trainable = tune.with_resources(
         tune.with_parameters(run_trial, experiment=experiment, parent_run=run_id, metric=tuning.metric), {"cpu": 0.1}
     )
@@ -161,10 +163,12 @@ def _search(experiment: Experiment, tuning: TuningConfig, run_id: str, directory
             mode=tuning.mode,
             num_samples=tuning.trials,
             scheduler=scheduler,
-            search_alg=tune.search.BasicVariantGenerator(random_state=experiment.seed),
-            max_concurrent_trials=tuning.concurrent or _room(experiment),
+            # Said to the generator: Ray Tune ignores its own `max_concurrent_trials` beside one.
+            search_alg=tune.search.BasicVariantGenerator(
+                random_state=experiment.seed, max_concurrent=tuning.concurrent or _room(experiment)
+            ),
         ),
-        run_config=tune.RunConfig(name=_SEARCH, storage_path=directory, verbose=0),
+        run_config=tune.RunConfig(name=_SEARCH, storage_path=directory, verbose=0, callbacks=[FreeReservations()]),
     )
     return tuner.fit()
 

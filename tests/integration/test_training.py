@@ -136,6 +136,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert_same(resumed, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_training_that_diverges_tries_another_order_then_gives_up_by_name(
     make_experiment: MakeExperiment, tmp_path: Path
@@ -171,6 +172,7 @@ def test_training_starts_from_a_model_that_exists(
     assert lineage["started_from"]["digest"] == load_package(whole.package).digest
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_validation_beside_training_finds_the_same_scores(
     whole: TrainResult, make_experiment: MakeExperiment, tmp_path: Path
