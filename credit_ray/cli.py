@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -293,14 +294,37 @@ def config_diff(
 # ---- data --------------------------------------------------------------------------------------------------------------------------
 
 
+class SampleModel(StrEnum):
+    """What simulates the sample."""
+
+    shallow = "shallow"
+    speedy = "speedy"
+
+
 @data_app.command("sample", epilog="credit-ray data sample demo/data")
 def data_sample(
     directory: Annotated[Path, typer.Argument(help="Where the store is written.")],
     seed: Annotated[int, typer.Option(help="Of the initial weather: the same seed, the same data.")] = 0,
     states: Annotated[int, typer.Option(help="How many, six hours apart.")] = 1500,
+    model: Annotated[
+        SampleModel,
+        typer.Option(
+            help="shallow: one layer, in seconds. speedy: moist, eight levels, fluxes; needs the extra 'speedy'."
+        ),
+    ] = SampleModel.shallow,
+    truncation: Annotated[int, typer.Option(help="Of speedy: 21, 31 or 42.")] = 21,
     json: AsJson = False,
 ) -> None:
     """Simulate weather on the rotating sphere and write it as Zarr: data to try everything with."""
+    if model is SampleModel.speedy:
+        from credit_ray.data.speedy import write_speedy_sample
+
+        if seed:
+            raise ConfigError("--model speedy starts from rest: there is no --seed to it.")
+        with shown_progress("simulating", "days") as show:
+            moist = write_speedy_sample(directory, truncation=truncation, states=states, progress=show)
+        finish(moist, json)
+        return
     from credit_ray.data.sample import write_sample
 
     with shown_progress("simulating", "states") as show:

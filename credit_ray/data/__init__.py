@@ -13,5 +13,5 @@ statistics.py  moments, climatology and identity of the training period, in one_
 info.py        what a store holds, before anything is configured
 rechunk.py     a store written anew as training reads it best: rechunk_layout.py says how, rechunk_target.py how far it is
 ahead.py       what is asked for next is read meanwhile
-sample.py      weather simulated by the package itself, in shallow_water.py
+sample.py      weather simulated by the package itself, in shallow_water.py; speedy.py: the moist atmosphere of speedy_model.py
 """

@@ -131,7 +131,7 @@ def write_sample(
     store = Path(directory)
     recipe = f"seed={seed} states={states} simulation={SIMULATION}"
     grid = LatLonGrid.gaussian(32)
-    if _is_there(store, recipe):
+    if is_there(store, recipe):
         log.info("%s holds this sample already (%s): left as it is", store, recipe)
     else:
         partial = store.with_name(f".{store.name}.partial-{uuid4().hex[:8]}")
@@ -139,7 +139,7 @@ def write_sample(
             store.parent.mkdir(parents=True, exist_ok=True)
             dataset = simulate(grid, seed=seed, states=states, progress=progress)
             _write(dataset.assign_attrs({MARK: recipe}), partial)
-            _move(partial, store, recipe)
+            move_into_place(partial, store, recipe)
         except OSError as error:
             raise DataError(
                 f"{store} can't be written ({error}). Nothing is left there; choose another place."
@@ -246,7 +246,7 @@ def _write(dataset: xr.Dataset, store: Path) -> None:
         dataset.to_zarr(store, mode="w-", zarr_format=3, consolidated=True, encoding=encoding)
 
 
-def _is_there(store: Path, recipe: str) -> bool:
+def is_there(store: Path, recipe: str) -> bool:
     """Whether the store is complete; not whether anything is at its path, which is refused unless it is an empty folder."""
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return False
@@ -263,11 +263,12 @@ def _is_there(store: Path, recipe: str) -> bool:
     return True
 
 
-def _move(partial: Path, store: Path, recipe: str) -> None:
+def move_into_place(partial: Path, store: Path, recipe: str) -> None:
+    """Make a complete store appear at its place at once; one that came to be there meanwhile stays, if it is of the same recipe."""
     try:
         partial.rename(store)  # atomic, and refused where something has come to be there
     except OSError:
-        if not _is_there(store, recipe):
+        if not is_there(store, recipe):
             raise
         log.info("%s was written by another process meanwhile: left as it is", store)
 
