@@ -188,6 +188,9 @@ def verify(
     baseline: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="What to score beside it: persistence, climatology.")
     ] = None,
+    budgets: Annotated[
+        bool | None, typer.Option("--budgets", help="Plot what the forecasts hold of air, water and energy, too.")
+    ] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for tables, plots and the page.")] = None,
     set_: Overrides = None,
     json: AsJson = False,
@@ -200,6 +203,7 @@ def verify(
         set_,
         argument("verification.forecast", forecast, ""),
         argument("verification.baselines", baseline.split(",") if baseline is not None else None, "--baseline"),
+        argument("verification.budgets", budgets, "--budgets"),
         argument("verification.output", out, "--out"),
     )
     from credit_ray.verification import run_verification

@@ -65,6 +65,8 @@ class VerificationConfig(Section):
     """Area-weighted scores by lead time."""
     baselines: list[Baseline] = ["persistence", "climatology"]
     """What a model must beat, scored on the same times."""
+    budgets: bool = False
+    """Measure what the forecasts hold of air, water and energy by lead time, too; `constraints` say what names of channels do not."""
     output: str | None = None
     """Folder for the tables, plots and page; default: `NAME.verification` beside the store `NAME.zarr`."""
 

@@ -36,12 +36,12 @@ UP_AND_DOWN = (
 """Fluxes through top and surface as ECMWF and as CMIP name them."""
 
 
-class Energy(Closure):
-    """Close the global budget of energy by a correction of temperature.
+class EnergyContent(Closure):
+    """What the atmosphere holds of energy; by itself it measures and corrects nothing.
 
     A column holds (1/g) ∫ (c_p T + L_v q + Φ_s + ½(u² + v²)) dp, with c_p = (1 − q) c_pd + q c_pv; with the surface geopotential Φ_s
     rather than Φ, since in hydrostatic balance c_p T + Φ_s is internal plus potential energy (Trenberth 1991,
-    doi:10.1175/1520-0442(1991)004<0707:CDFGAA>2.0.CO;2). All of it is affine in T, so one number per trajectory closes the budget.
+    doi:10.1175/1520-0442(1991)004<0707:CDFGAA>2.0.CO;2).
     """
 
     def __init__(self, arguments: EnergyArguments, spec: StateSpec) -> None:
@@ -51,26 +51,13 @@ class Energy(Closure):
         self.columns = [column]
         self.temperature = column.like(arguments.temperature, spec, "K")
         self.winds = [column.like(wind, spec, "m s-1") for wind in (arguments.u, arguments.v)]
-        top, surface = arguments.top, arguments.surface
-        if top == surface == BoundaryFluxes():
-            top, surface = _default_fluxes(spec)
-        self.terms = flux_terms(self.name, spec, [("top", top, 1.0), ("surface", surface, -1.0)], "J m-2")
-        if not (top.down or top.up) or not (surface.down or surface.up):
-            raise ConfigError("constraints: 'energy' needs the fluxes through both 'top' and 'surface'.")
-        self.adjust = arguments.adjust
         self._static, self._static_factor = _surface_geopotential(arguments.surface_geopotential, spec)
-        self._weights = Held(_level_weights(arguments, column.vertical.levels.tolist()))
-        self._area = float(spec.grid.cell_areas().sum())
         self._geopotential: Held | None = None
-
-    @property
-    def changes(self) -> frozenset[str]:
-        return frozenset() if self.adjust == "none" else frozenset(self.temperature)
 
     @property
     def reads(self) -> frozenset[str]:
         pressure = self.moisture.column.surface_pressure
-        names = {*self.temperature, *self.winds[0], *self.winds[1], *(term.channel for term in self.terms)}
+        names = {*self.temperature, *self.winds[0], *self.winds[1]}
         return self.moisture.reads | names | ({pressure} if pressure else set())
 
     def place(self, statics: Tensor) -> None:
@@ -87,6 +74,39 @@ class Energy(Closure):
         fixed, slope = column.sums(value, current, per_humidity)
         height = column.sums(self._surface(current).expand(len(value), 1, -1, -1), current)
         return [fixed + height[0], slope + height[1]]
+
+    def _surface(self, current: Current) -> Tensor:
+        """Surface geopotential, [*grid] of this device."""
+        if self._geopotential is None:
+            raise ConfigError("constraints: 'energy' has not been given the statics: call place() first.")
+        return current.part(self._geopotential)
+
+
+class Energy(EnergyContent):
+    """Close the global budget of energy by a correction of temperature.
+
+    What a column holds (`EnergyContent`) is affine in temperature, so one number per trajectory closes the budget.
+    """
+
+    def __init__(self, arguments: EnergyArguments, spec: StateSpec) -> None:
+        super().__init__(arguments, spec)
+        top, surface = arguments.top, arguments.surface
+        if top == surface == BoundaryFluxes():
+            top, surface = _default_fluxes(spec)
+        self.terms = flux_terms(self.name, spec, [("top", top, 1.0), ("surface", surface, -1.0)], "J m-2")
+        if not (top.down or top.up) or not (surface.down or surface.up):
+            raise ConfigError("constraints: 'energy' needs the fluxes through both 'top' and 'surface'.")
+        self.adjust = arguments.adjust
+        self._weights = Held(_level_weights(arguments, self.moisture.column.vertical.levels.tolist()))
+        self._area = float(spec.grid.cell_areas().sum())
+
+    @property
+    def changes(self) -> frozenset[str]:
+        return frozenset() if self.adjust == "none" else frozenset(self.temperature)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return super().reads | {term.channel for term in self.terms}
 
     def sums(self, current: Current) -> list[Tensor]:
         column, humidity = self.moisture.column, current.double(self.moisture.humidity)
@@ -142,12 +162,6 @@ class Energy(Closure):
         u, v = (current.double(names) for names in self.winds)
         kinetic = 0.5 * (u * u + v * v)
         return temperature + (LATENT_HEAT_OF_VAPORISATION * humidity + kinetic + self._surface(current)) / capacity
-
-    def _surface(self, current: Current) -> Tensor:
-        """Surface geopotential, [*grid] of this device."""
-        if self._geopotential is None:
-            raise ConfigError("constraints: 'energy' has not been given the statics: call place() first.")
-        return current.part(self._geopotential)
 
     def _budget(self, before: Tensor, after: Tensor, flux: Tensor, norm: Tensor, gross: Tensor) -> Budget:
         return Budget(self.name, before, after, "J", flux, norm, "K", gross)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
@@ -22,6 +23,9 @@ from credit_ray.verification.leads import nearest_leads
 from credit_ray.verification.report import Report
 from credit_ray.verification.scores import Scores
 from credit_ray.verification.scoring import Totals
+
+if TYPE_CHECKING:
+    from credit_ray.verification.budgets import BudgetCurves
 
 _LINEAGE = {  # attributes of a forecast store, as the page names them
     "model": "model",
@@ -78,7 +82,13 @@ def whole_or_not_at_all(target: Path) -> Iterator[Path]:
 
 
 def write_results(
-    folder: Path, forecasts: Forecasts, dataset: Dataset, totals: Totals, scores: Scores, experiment: Experiment
+    folder: Path,
+    forecasts: Forecasts,
+    dataset: Dataset,
+    totals: Totals,
+    scores: Scores,
+    experiment: Experiment,
+    budgets: BudgetCurves | None = None,
 ) -> None:
     from credit_ray.verification.case import case_figure
     from credit_ray.verification.curves import curves_figure
@@ -96,6 +106,10 @@ def write_results(
         png = to_png(case_figure(forecasts, dataset, forecasts.channels[shown[0]], init, lead))
         (folder / "case.png").write_bytes(png)
         pictures["One of the forecasts, beside what happened."] = png
+    if budgets:
+        pictures["What the forecasts hold, beside the data: change since the first lead."] = _write_budgets(
+            folder, budgets, forecasts.model
+        )
     used = forecasts.init_times[totals.used.any(1)]
     first, last = (format_time(t, forecasts.calendar).replace("T", " ") for t in (used[0], used[-1]))
     report = Report(
@@ -106,7 +120,7 @@ def write_results(
             f"{len(used)} forecast{'s' * (len(used) != 1)} from {first} to {last} UTC, up to {scores.lead_text(scores.scored[-1])} ahead: "
             f"{len(scores.channels)} channel{'s' * (len(scores.channels) != 1)} on a {forecasts.grid.describe()}, against the data of {experiment.name}."
         ),
-        notes=_notes(forecasts, totals),
+        notes=_notes(forecasts, totals, budgets),
         attribution=str(forecasts.attributes.get("attribution", "")),
         pictures=pictures,
         lineage={
@@ -127,9 +141,22 @@ def write_results(
     (folder / "scores.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 
 
-def _notes(forecasts: Forecasts, totals: Totals) -> list[str]:
+def _write_budgets(folder: Path, budgets: BudgetCurves, model: str) -> bytes:
+    """Table and picture of budgets; the picture once more for the page."""
+    from credit_ray.verification.budget_curves import budgets_csv, budgets_figure
+    from credit_ray.verification.maps import to_png
+
+    png = to_png(budgets_figure(budgets, model=model))
+    (folder / "budgets.png").write_bytes(png)
+    (folder / "budgets.csv").write_text(budgets_csv(budgets, model), encoding="utf-8")
+    return png
+
+
+def _notes(forecasts: Forecasts, totals: Totals, budgets: BudgetCurves | None) -> list[str]:
     notes = []
     if left_out := totals.left_out(forecasts):
         whole = int((forecasts.leads > 0).sum()) * len(forecasts.init_times)
         notes.append(f"{left_out} of {whole} fields are left out: the data do not have their valid or initial time.")
+    if budgets:
+        notes += [f"Not measured: {what}. {why}" for what, why in budgets.missing.items()]
     return notes

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from credit_ray.config.experiment import Experiment
 from credit_ray.data.dataset import Dataset, open_dataset
@@ -24,6 +24,9 @@ from credit_ray.verification.headline import headline_metrics, headline_rows, he
 from credit_ray.verification.metrics import METRICS
 from credit_ray.verification.scores import Scores
 from credit_ray.verification.scoring import score_forecasts
+
+if TYPE_CHECKING:
+    from credit_ray.verification.budgets import BudgetCurves
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +114,9 @@ def run_verification(experiment: Experiment) -> VerificationResult:
                 progress=show,
             )
         scores = Scores.of(totals, forecasts, config.metrics)
+        budgets = _budgets(experiment, dataset, forecasts) if config.budgets else None
         with whole_or_not_at_all(target) as folder:
-            write_results(folder, forecasts, dataset, totals, scores, experiment)
+            write_results(folder, forecasts, dataset, totals, scores, experiment, budgets)
         run.log_artifact(target, "verification")
         run.log_metrics(headline_metrics(scores))
         _record(experiment, forecasts, scores)
@@ -131,6 +135,16 @@ def run_verification(experiment: Experiment) -> VerificationResult:
         run_id=run.run_id,
         seconds=time.monotonic() - began,
     )
+
+
+def _budgets(experiment: Experiment, dataset: Dataset, forecasts: Forecasts) -> BudgetCurves:
+    from credit_ray.verification.budgets import measure_budgets
+
+    with shown_progress("measuring", "forecasts") as show:
+        curves = measure_budgets(forecasts, dataset, experiment, progress=show)
+    for what, why in curves.missing.items():
+        log.info("Not measured: %s. %s", what, why)
+    return curves
 
 
 def _newest_store(experiment: Experiment) -> str:

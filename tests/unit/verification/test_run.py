@@ -245,3 +245,32 @@ def test_a_verification_without_forecast_zarr_in_a_folder_of_its_own_says_where_
     experiment = make(output="s3://bucket/scores")
     with pytest.raises(ConfigError, match="is a URL"):
         results_folder(experiment, "x/forecast.zarr")
+
+
+def test_budgets_that_cannot_be_measured_are_a_mistake_in_the_config_and_leave_nothing(
+    make: Make, recorded: Recorded, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"No budget of .*forecast.zarr can be measured:\n  dry_air_mass: .*'q'"):
+        run_verification(make(budgets=True))
+    assert not (tmp_path / "verification").exists()
+
+
+def test_budgets_are_in_the_folder_and_on_the_page(
+    make: Make, recorded: Recorded, world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from credit_ray.verification.budgets import BudgetCurves
+
+    def measured(forecasts: Any, *_: Any, **__: Any) -> BudgetCurves:
+        shape = (len(forecasts.init_times), len(forecasts.leads))
+        content = {("model", "water"): np.full(shape, 1e16), ("data", "water"): np.full(shape, 1e16)}
+        missing = {"energy": "there is no wind"}
+        return BudgetCurves(content, {}, {}, missing, forecasts.leads, forecasts.step, 5e14)
+
+    monkeypatch.setattr("credit_ray.verification.budgets.measure_budgets", measured)
+    result = run_verification(make(budgets=True))
+    folder = Path(result.report).parent
+    assert "drift_per_m2" in (folder / "budgets.csv").read_text()
+    assert (folder / "budgets.png").exists()
+    page = (folder / "index.html").read_text()
+    assert "change since the first lead" in page
+    assert "Not measured: energy. there is no wind" in page
