@@ -59,7 +59,14 @@ def ray_session(resources: Resources, *, dashboard: bool = False) -> Iterator[No
             ray.init(address=address, log_to_driver=_debug(), logging_level=logging.WARNING)
         else:
             cpus = max(os.cpu_count() or 1, resources.most_workers + 2)
-            ray.init(num_cpus=cpus, include_dashboard=dashboard, log_to_driver=_debug(), logging_level=logging.WARNING)
+            # "local": one of our own, although another may have been started on this machine, perhaps by somebody else.
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=dashboard,
+                log_to_driver=_debug(),
+                logging_level=logging.WARNING,
+            )
     except Exception as error:  # Ray raises a bare one where a node of its own does not come up
         where = f"the cluster at {address}" if address else "a local cluster"
         raise ClusterError(
