@@ -17,12 +17,14 @@ class Kept:
     """
 
     def __init__(self) -> None:
+        self.off = False
+        """Whether to remember nothing: where weights are gathered anew into the same memory, which counts no writes."""
         self._of: tuple[Any, ...] | None = None
         self._value: Tensor | None = None
 
     def get(self, training: bool, weights: Iterable[Tensor], compute: Callable[[], Tensor]) -> Tensor:
         """`compute()`, a function of these weights, or what it gave last time."""
-        if training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if self.off or training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return compute()
         weights = tuple(weights)
         # Sharded and traced tensors have no memory to name them by, and inference tensors count no writes.

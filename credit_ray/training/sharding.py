@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from credit_ray.models.kept import Kept
+
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -34,6 +36,9 @@ def shard_weights(network: nn.Module, mesh: DeviceMesh) -> None:
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)  # FSDP would take the mean
             module.set_force_sum_reduction_for_comms(True)  # the only reduction that gloo has
+        for held in vars(module).values():
+            if isinstance(held, Kept):
+                held.off = True
 
 
 def _replicas_and_shards(mesh: DeviceMesh) -> DeviceMesh:
