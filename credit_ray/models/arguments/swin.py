@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from credit_ray.errors import ConfigError
-from credit_ray.models.arguments.rules import margins, multiple, part, positive, rectangle
+from credit_ray.models.arguments.rules import margins, multiple, positive, rectangle
 from credit_ray.models.arguments.shape import NetworkShape
 
 
@@ -23,45 +23,38 @@ class SwinArguments:
         Blocks; every other one has its windows shifted by half.
     heads : int
         Attention heads; must divide the width.
-    window : tuple of int
+    window : int
         Rows and columns of tokens that attend to each other.
-    expansion : int
-        Hidden channels of the feed-forward layers, relative to the width.
-    dropout : float
-        Part of the hidden channels that is left out of a training step.
     """
 
     patch: int = 2
     width: int = 96
     depth: int = 4
     heads: int = 4
-    window: tuple[int, int] = (4, 8)
-    expansion: int = 4
-    dropout: float = 0.0
+    window: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("patch", "width", "depth", "heads", "expansion"):
+        for name in ("patch", "width", "depth", "heads"):
             positive(name, getattr(self, name))
-        positive("window", *self.window)
+        if self.window < 2:
+            raise ValueError(f"window is {self.window}: it must be at least 2")
         multiple("width", self.width, "heads", self.heads)
-        part("dropout", self.dropout)
 
     def padding(self, shape: NetworkShape) -> tuple[int, int, int, int]:
         """Rows to add in the north and south and columns to add in the west and east, so that patches and windows divide."""
-        return margins(shape, (self.patch * self.window[0], self.patch * self.window[1]))
+        return margins(shape, (self.patch * self.window,) * 2)
 
     def equivariant_roll(self, shape: NetworkShape) -> int | None:
         """By whole windows, where no columns are added."""
-        return self.patch * self.window[1] if shape.periodic and not any(self.padding(shape)[2:]) else None
+        return self.patch * self.window if shape.periodic and not any(self.padding(shape)[2:]) else None
 
     def check(self, shape: NetworkShape) -> None:
         """Raise ConfigError where a margin would have to be wider than the globe."""
         rows, columns = rectangle("swin", shape)
         _, south, _, east = self.padding(shape)
         if south > rows - 1 or east > columns:
-            unit = [self.patch * n for n in self.window]
-            fit = [max(1, size // self.patch) for size in shape.grid]
+            fit = max(2, (min(shape.grid) + 1) // 2 // self.patch)
             raise ConfigError(
-                f"model.window: a patch of {self.patch} and a window of {list(self.window)} need maps of a multiple of {unit[0]} rows and {unit[1]} "
+                f"model.window: a patch of {self.patch} and a window of {self.window} need maps of a multiple of {self.patch * self.window} rows and "
                 f"columns, and a grid of {rows}×{columns} is too small to be padded to one: a window of at most {fit} fits."
             )

@@ -43,7 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "afno": {"width": 8, "depth": 2, "blocks": 2, "kept": 0.6, "dropout": 0.3},
     "sfno": {"width": 6, "depth": 2, "coarsening": 2, "dropout": 0.3},
-    "swin": {"width": 8, "depth": 2, "heads": 2, "window": (2, 4), "dropout": 0.3},
+    "swin": {"width": 8, "depth": 2, "heads": 2, "window": 2},
     "graphcast": {"refinement": 1, "width": 8, "depth": 2, "dropout": 0.3},
     "samudra": {"widths": (4, 6), "dilations": (1, 2), "dropout": 0.3},
     "fuxi": {"width": 8, "heads": 2, "groups": 2, "depth": 2, "window": 2},
@@ -58,7 +58,7 @@ VARIANTS: dict[str, Subject] = {
     "unet of ConvNeXt blocks": Subject(network="unet", arguments={"width": 4, "block": "convnext", "dropout": 0.5}),
     "afno of all wavenumbers": Subject(network="afno", arguments={"width": 8, "depth": 1, "blocks": 4, "patch": 1}),
     "sfno on one grid": Subject(network="sfno", arguments={"width": 6, "depth": 1, "degree": 3}),
-    "swin of wide windows": Subject(network="swin", arguments={"width": 8, "depth": 2, "heads": 1, "window": (8, 6)}),
+    "swin of wide windows": Subject(network="swin", arguments={"width": 8, "depth": 2, "heads": 1, "window": 8}),
 }
 BUILTIN = frozenset(networks._entries)
 

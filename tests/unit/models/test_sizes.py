@@ -41,7 +41,7 @@ SIZES: list[tuple[str, dict[str, Any], NetworkShape, str]] = [
     ("swin", {}, SMALL, "0.52 M"),
     (
         "swin",
-        {"patch": 4, "width": 768, "depth": 12, "heads": 8, "window": (9, 18)},
+        {"patch": 4, "width": 768, "depth": 12, "heads": 8, "window": 9},
         data(720, 1440, 73, 73, kind="cells"),
         "87.0 M",
     ),
