@@ -56,7 +56,8 @@ class Meters:
         heat = _measuring("ocean_heat", OceanHeatArguments, given)
         self._content(DryAirMass, air, {"dry_air_mass": slice(0, 2), "water": slice(2, 3)})
         self._content(EnergyContent, energy, {"energy": slice(0, 2)})
-        self._content(OceanHeat, heat, {"ocean_heat": slice(0, 2)})
+        if any(channel.vertical == "depth" for channel in spec.prognostic):
+            self._content(OceanHeat, heat, {"ocean_heat": slice(0, 2)})
         for name, cls, arguments in (
             ("water", Water, water),
             ("energy", Energy, energy),
