@@ -65,12 +65,26 @@ FLUXES: dict[str, tuple[tuple[str, float], ...]] = {
 class Simulation(Protocol):
     """The seam: what makes the weather."""
 
-    version: str
+    @property
+    def version(self) -> str:
+        """Of the model."""
+        ...
 
-    def planet(self) -> Planet: ...
-    def day(self) -> Mapping[str, NDArray[np.float32]]: ...
-    def save(self, path: Path) -> None: ...
-    def restore(self, path: Path) -> None: ...
+    def planet(self) -> Planet:
+        """Grid and ground."""
+        ...
+
+    def day(self) -> Mapping[str, NDArray[np.float32]]:
+        """The next day, after each step."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Keep what it needs to go on."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Go on from what was kept."""
+        ...
 
 
 def write_speedy_sample(

@@ -38,8 +38,8 @@ class Planet:
         m; 1 for land.
     """
 
-    latitude: NDArray[np.float64]
-    longitude: NDArray[np.float64]
+    latitude: NDArray[np.floating]
+    longitude: NDArray[np.floating]
     sigma: NDArray[np.float64]
     interfaces: NDArray[np.float64]
     orography: NDArray[np.float64]

@@ -171,7 +171,7 @@ def test_weather_that_blows_up_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "message"), [({"truncation": 30}, "21, 31, 42"), ({"states": 10}, "whole number of days")]
 )
-def test_what_can_not_be_made_is_refused(tmp_path: Path, how: dict[str, int], message: str) -> None:
+def test_what_can_not_be_made_is_refused(tmp_path: Path, how: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         write_speedy_sample(tmp_path / "x.zarr", simulation=Play, **how)
 
