@@ -42,7 +42,8 @@ class SwinArguments:
 
     def padding(self, shape: NetworkShape) -> tuple[int, int, int, int]:
         """Rows to add in the north and south and columns to add in the west and east, so that patches and windows divide."""
-        return margins(shape, (self.patch * self.window,) * 2)
+        unit = self.patch * self.window
+        return margins(shape, (unit, unit))
 
     def equivariant_roll(self, shape: NetworkShape) -> int | None:
         """By whole windows, where no columns are added."""
