@@ -38,7 +38,8 @@ class ValidationTask:
     run_directory: str
     tracking_uri: str
 
-    def __call__(self, checkpoint: Checkpoint, *, step: int) -> dict[str, float]:
+    def __call__(self, checkpoint: Checkpoint, **kwargs: Any) -> dict[str, float]:
+        step: int = kwargs["step"]
         import os
         from pathlib import Path
 

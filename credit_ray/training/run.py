@@ -258,7 +258,8 @@ def _fit(
             lambda config: train_worker(config["job"]),
             train_loop_config={"job": job},
             scaling_config=scaling,
-            validation_config=validation_config(
+            # Missing in the annotations of the class that is exported.
+            validation_config=validation_config(  # type: ignore[call-arg]
                 experiment, validation, gpus=(scaling.resources_per_worker or {}).get("GPU", 0)
             ),
             run_config=ray.train.RunConfig(
