@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ class Scores:
         How many of them can persist.
     step : Step
         Of the leads.
+    budgets : mapping of str to Tensor
+        Constraint → [lead, 2]: the mean size of its correction, and of its relative residual.
     """
 
     rmse: Tensor
@@ -36,6 +39,7 @@ class Scores:
     names: tuple[str, ...]
     prognostic: int
     step: Step
+    budgets: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -44,7 +48,7 @@ class Scores:
         return float(ratio[torch.isfinite(ratio)].mean())
 
     def metrics(self) -> dict[str, float]:
-        """For the log: the score, and each channel's RMSE at the first and the last lead."""
+        """For the log: the score, and each channel's RMSE and each budget at the first and the last lead."""
         found = {"validation/score": self.score}
         for lead in sorted({0, len(self.rmse) - 1}):
             label = _lead_label(self.step, lead + 1)
@@ -52,6 +56,9 @@ class Scores:
                 f"validation/rmse_{label}/{name}": float(value)
                 for name, value in zip(self.names, self.rmse[lead], strict=True)
             }
+            for name, values in self.budgets.items():
+                found[f"validation/budget_{label}/{name}/correction"] = float(values[lead, 0])
+                found[f"validation/budget_{label}/{name}/residual"] = float(values[lead, 1])
         return found
 
 
@@ -80,6 +87,9 @@ def validate(
     weights = weights.expand(len(outputs), *spec.grid.shape)
     weights = (weights / weights.sum((-2, -1), keepdim=True))[..., stepper.rows, :]
     sums = torch.zeros(2, lead_steps, len(outputs), dtype=torch.float64, device=device)
+    constraints = stepper.constraints.constraints
+    corrections = torch.zeros(lead_steps, len(constraints), 2, dtype=torch.float64, device=device)
+    names = [f"constraint {place}" for place in range(len(constraints))]
     mine = init_times[workers.batch_rank :: workers.batch_world]
     counted = np.ones(len(mine))
     if workers.in_step and len(mine) * workers.batch_world < len(init_times):  # one to keep step with the others
@@ -94,11 +104,19 @@ def validate(
                 ..., stepper.rows, :
             ].to(device)
             sums[0, lead] += _weighted_square(result.outputs - truth, weights, weighs)
+            for place, budget in enumerate(result.budgets):
+                names[place] = budget.name
+                size = torch.stack([budget.size, budget.relative_residual])  # [2, trajectory]
+                corrections[lead, place] += (size.double() * weighs).sum(1)
             still = torch.full_like(truth, np.nan)
             still[:, : first.shape[1]] = first
             sums[1, lead] += _weighted_square(still - truth, weights, weighs)
     rmse, persistence = (workers.sum_(sums) / len(init_times)).sqrt().cpu()
-    return Scores(rmse, persistence, outputs.names, len(spec.prognostic), spec.step)
+    budgets: dict[str, Tensor] = {}
+    if constraints:  # each worker of a domain has counted the budgets of the whole globe
+        means = (workers.sum_(corrections) / (len(init_times) * workers.size("domain"))).cpu()
+        budgets = dict(zip(names, means.unbind(1), strict=True))
+    return Scores(rmse, persistence, outputs.names, len(spec.prognostic), spec.step, budgets)
 
 
 def _rows(state: State, rows: slice) -> State:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from credit_ray.physics.chain import build_chain
 from credit_ray.state import Channels, State, StateSpec
 from credit_ray.stepper import Stepper
 from credit_ray.training.parallel import Workers
@@ -75,3 +76,13 @@ def test_the_log_names_each_channel_at_the_first_and_the_last_lead(
         "validation/score",
         *(f"validation/rmse_{lead}/{c}" for lead in ("6h", "18h") for c in ("u", "t")),
     }
+
+
+def test_the_log_says_how_large_the_corrections_were(
+    spec: StateSpec, alone: Workers, make_stepper: Callable[..., Stepper]
+) -> None:
+    stepper = make_stepper().eval()
+    stepper.constraints = build_chain([{"kind": "bounds", "variables": ["u"], "upper": 1.0}], spec, stepper.statics)
+    metrics = validate(stepper, WalkingData(spec), INITS, 2, alone, 2).metrics()  # type: ignore[arg-type]
+    assert 0 < metrics["validation/budget_6h/bounds/correction"] < 1
+    assert metrics["validation/budget_6h/bounds/residual"] > 0
