@@ -111,11 +111,11 @@ def test_rows_on_several_devices_give_what_one_device_gives_with_one_sum_a_step(
     def device(place: int, mine: slice) -> None:
         chain = chain_of(SPEC, *RECIPES)
         chain.reduce = reduce = Rows(mine, shared, place, barrier)
-        ours = [Fields(f.data[..., mine, :], f.channels) for f in (before, after)]
-        carries = chain.start(state_of(SPEC, ours[0]))
+        first, second = (Fields(f.data[..., mine, :], f.channels) for f in (before, after))
+        carries = chain.start(state_of(SPEC, first))
         started = reduce.sums
-        changed, own, _ = chain.change(*ours, Fields(ours[1].data[:, :0], SPEC.forcing), carries)
-        found[place] = ((ours[1] | changed).data, own, reduce.sums - started)
+        changed, own, _ = chain.change(first, second, Fields(second.data[:, :0], SPEC.forcing), carries)
+        found[place] = ((second | changed).data, own, reduce.sums - started)
 
     threads = [threading.Thread(target=device, args=args) for args in enumerate(parts)]
     for thread in threads:
