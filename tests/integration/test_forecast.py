@@ -112,4 +112,4 @@ def test_forecasts_are_verified_against_the_data(make_forecast: MakeExperiment, 
     expected = np.sqrt(np.average(error**2, axis=(1, 2), weights=np.broadcast_to(areas, error.shape)).mean())
     row = next(row for row in result.scores if (row["channel"], row["lead"]) == ("z", "1 d"))
     assert row["rmse"] == pytest.approx(expected, rel=1e-5)
-    assert (tmp_path / "forecast.verification" / "index.html").stat().st_size > 10_000
+    assert (tmp_path / "f.verification" / "index.html").stat().st_size > 10_000
