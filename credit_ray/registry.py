@@ -40,12 +40,13 @@ class Registry:
     kind : str
         What its members are, for messages: "network", "loss", …
     builtin : mapping of str to Entry
-        The names that come with the package.
+        The names that come with the package; as an attribute, the names alone.
     """
 
     def __init__(self, kind: str, builtin: Mapping[str, Entry]) -> None:
         self.kind = kind
         self.group = f"credit_ray.{kind.replace(' ', '_')}s"
+        self.builtin = frozenset(builtin)
         self._entries = dict(builtin)
 
     def register(self, name: str, *, arguments: type) -> Callable[[C], C]:

@@ -14,7 +14,7 @@ from credit_ray.training.parallel import Workers
 
 log = logging.getLogger(__name__)
 
-_ASK_SECONDS = 1.0
+_ASK_SECONDS = 0.5
 
 
 class StopSign:

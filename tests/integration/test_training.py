@@ -80,7 +80,7 @@ def history(result: TrainResult, metric: str) -> list[int]:
     return sorted(point.step for point in MlflowClient(result.tracking_uri).get_metric_history(result.run_id, metric))
 
 
-LONG: dict[str, Any] = {"batch_size": 2, "max_epochs": 4, "validation": {"lead": "6h", "inits": 2}}
+LONG: dict[str, Any] = {"batch_size": 2, "max_epochs": 8, "validation": {"lead": "6h", "inits": 2}}
 
 
 @pytest.fixture(scope="module")

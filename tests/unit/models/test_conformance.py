@@ -60,7 +60,7 @@ VARIANTS: dict[str, Subject] = {
     "sfno on one grid": Subject(network="sfno", arguments={"width": 6, "depth": 1, "degree": 3}),
     "swin of wide windows": Subject(network="swin", arguments={"width": 8, "depth": 2, "heads": 1, "window": 8}),
 }
-BUILTIN = frozenset(networks._entries)
+BUILTIN = networks.builtin
 
 
 def test_every_network_is_among_them() -> None:

@@ -89,7 +89,7 @@ def make_experiment(output: Path) -> Experiment:
                 "timestep": "6h",
                 "sources": {
                     "atmosphere": {
-                        "store": "https://alice:hunter2@example.org/weather.zarr?signature=hunter2",
+                        "store": "https://example.org/weather.zarr",
                         "storage_options": {"token": "hunter2"},
                         "prognostic": ["t2m"],
                     }

@@ -283,7 +283,7 @@ def scores(workers: Workers, name: str) -> dict[str, float]:
 def every_network(workers: Workers) -> dict[str, str]:
     """What becomes of each registered network that is cut into bands."""
     found = {}
-    for name in networks.names():
+    for name in sorted(networks.builtin):
         if name not in NETWORKS:
             try:
                 laid = parallelize(stepper(name, GRIDS["gaussian"], {}), workers.mesh)
