@@ -121,7 +121,7 @@ class _StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 return name
 
         class Module(ModuleType):
-            __path__: Sequence[str] = []  # type: ignore[misc]
+            __path__: Any = ()
 
             def __getattr__(self, name: str) -> Any:
                 if name.startswith("__"):
@@ -172,7 +172,7 @@ def shape_of(rows: int, columns: int, inputs: int, outputs: int) -> NetworkShape
 
 def ours(section: dict[str, Any], weights: dict[str, Tensor] | None = None) -> nn.Module:
     """Our network of the same arguments, with those weights."""
-    model = read_architecture(section, (weights or {"up_block1.sharp.bias": None}).keys(), "benchmark")
+    model = read_architecture(section, (weights or dict.fromkeys(["up_block1.sharp.bias"])).keys(), "benchmark")
     network = build_network(
         model.network, model.arguments, shape_of(*model.grid, model.in_channels, model.out_channels)
     )
