@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 Kind = Literal["instantaneous", "accumulated", "mean"]
@@ -54,52 +55,33 @@ def _variable(name: str, standard_name: str, units: str, *aliases: str, vector: 
     return Variable(name=name, standard_name=standard_name, units=units, vector=vector, aliases=aliases)
 
 
-def _sum(
+def _flow(
+    kind: Kind,
     name: str,
     standard_name: str,
     units: str,
     *aliases: str,
     positive: Direction = "",
-    mean: str = "",
+    counterpart: str = "",
     opposite: tuple[str, ...] = (),
     vector: bool = False,
 ) -> Variable:
-    """Accumulated over an interval."""
+    """Accumulated, or averaged, over an interval."""
     return Variable(
         name=name,
         standard_name=standard_name,
         units=units,
-        kind="accumulated",
+        kind=kind,
         vector=vector,
         positive=positive,
-        counterpart=mean,
+        counterpart=counterpart,
         aliases=aliases,
         opposite=opposite,
     )
 
 
-def _mean(
-    name: str,
-    standard_name: str,
-    units: str,
-    *aliases: str,
-    positive: Direction = "",
-    sum: str = "",
-    opposite: tuple[str, ...] = (),
-    vector: bool = False,
-) -> Variable:
-    """Averaged over an interval."""
-    return Variable(
-        name=name,
-        standard_name=standard_name,
-        units=units,
-        kind="mean",
-        vector=vector,
-        positive=positive,
-        counterpart=sum,
-        aliases=aliases,
-        opposite=opposite,
-    )
+_sum = partial(_flow, "accumulated")
+_mean = partial(_flow, "mean")
 
 
 _ON_LEVELS = (
@@ -170,17 +152,17 @@ _OCEAN = (
 
 # ECMWF counts every flux through a surface as positive downward, evaporation too; CMIP's names say their direction.
 _WATER = (
-    _sum("tp", "precipitation_amount", "kg m-2", "total_precipitation", mean="pr"),
+    _sum("tp", "precipitation_amount", "kg m-2", "total_precipitation", counterpart="pr"),
     _sum("cp", "convective_precipitation_amount", "kg m-2", "convective_precipitation"),
     _sum("lsp", "stratiform_precipitation_amount", "kg m-2", "large_scale_precipitation"),
-    _sum("sf", "snowfall_amount", "kg m-2", "snowfall", mean="prsn"),
+    _sum("sf", "snowfall_amount", "kg m-2", "snowfall", counterpart="prsn"),
     _sum(
         "e",
         "integral_wrt_time_of_surface_downward_water_vapor_flux",
         "kg m-2",
         "evaporation",
         positive="down",
-        mean="evspsbl",
+        counterpart="evspsbl",
         opposite=("water_evaporation_amount",),
     ),
     _mean(
@@ -191,9 +173,9 @@ _WATER = (
         "mean_total_precipitation_rate",
         "mtpr",
         "PRECT",
-        sum="tp",
+        counterpart="tp",
     ),
-    _mean("prsn", "snowfall_flux", "kg m-2 s-1", "mean_snowfall_rate", "msr", "PRECS", sum="sf"),
+    _mean("prsn", "snowfall_flux", "kg m-2 s-1", "mean_snowfall_rate", "msr", "PRECS", counterpart="sf"),
     _mean(
         "evspsbl",
         "water_evapotranspiration_flux",
@@ -202,7 +184,7 @@ _WATER = (
         "surface_upward_water_flux",
         "QFLX",
         positive="up",
-        sum="e",
+        counterpart="e",
         opposite=("mean_evaporation_rate", "mer"),
     ),
 )
@@ -214,7 +196,7 @@ _ENERGY = (
         "J m-2",
         "toa_incident_solar_radiation",
         positive="down",
-        mean="rsdt",
+        counterpart="rsdt",
     ),
     _sum(
         "tsr",
@@ -222,7 +204,7 @@ _ENERGY = (
         "J m-2",
         "top_net_solar_radiation",
         positive="down",
-        mean="rst",
+        counterpart="rst",
     ),
     _sum(
         "ttr",
@@ -230,7 +212,7 @@ _ENERGY = (
         "J m-2",
         "top_net_thermal_radiation",
         positive="down",
-        mean="rlut",
+        counterpart="rlut",
         opposite=("integral_wrt_time_of_toa_outgoing_longwave_flux",),
     ),
     _sum(
@@ -239,7 +221,7 @@ _ENERGY = (
         "J m-2",
         "surface_net_solar_radiation",
         positive="down",
-        mean="rss",
+        counterpart="rss",
     ),
     _sum(
         "str",
@@ -247,7 +229,7 @@ _ENERGY = (
         "J m-2",
         "surface_net_thermal_radiation",
         positive="down",
-        mean="rls",
+        counterpart="rls",
         opposite=("integral_wrt_time_of_surface_net_upward_longwave_flux",),
     ),
     _sum(
@@ -257,7 +239,7 @@ _ENERGY = (
         "surface_solar_radiation_downwards",
         "FSDS_J",
         positive="down",
-        mean="rsds",
+        counterpart="rsds",
     ),
     _sum(
         "strd",
@@ -266,7 +248,7 @@ _ENERGY = (
         "surface_thermal_radiation_downwards",
         "FLDS_J",
         positive="down",
-        mean="rlds",
+        counterpart="rlds",
     ),
     _sum(
         "sshf",
@@ -274,7 +256,7 @@ _ENERGY = (
         "J m-2",
         "surface_sensible_heat_flux",
         positive="down",
-        mean="hfss",
+        counterpart="hfss",
         opposite=("integral_wrt_time_of_surface_upward_sensible_heat_flux",),
     ),
     _sum(
@@ -283,7 +265,7 @@ _ENERGY = (
         "J m-2",
         "surface_latent_heat_flux",
         positive="down",
-        mean="hfls",
+        counterpart="hfls",
         opposite=("integral_wrt_time_of_surface_upward_latent_heat_flux",),
     ),
     _mean(
@@ -293,7 +275,7 @@ _ENERGY = (
         "toa_incident_solar_radiation_flux",
         "SOLIN",
         positive="down",
-        sum="tisr",
+        counterpart="tisr",
     ),
     _mean("rsut", "toa_outgoing_shortwave_flux", "W m-2", "FSUTOA", positive="up"),
     _mean(
@@ -304,7 +286,7 @@ _ENERGY = (
         "FSNTOA",
         "FSNT",
         positive="down",
-        sum="tsr",
+        counterpart="tsr",
     ),
     _mean(
         "rlut",
@@ -312,7 +294,7 @@ _ENERGY = (
         "W m-2",
         "FLUT",
         positive="up",
-        sum="ttr",
+        counterpart="ttr",
         opposite=("mean_top_net_long_wave_radiation_flux", "toa_net_downward_longwave_flux"),
     ),
     _mean(
@@ -322,7 +304,7 @@ _ENERGY = (
         "mean_surface_net_short_wave_radiation_flux",
         "FSNS",
         positive="down",
-        sum="ssr",
+        counterpart="ssr",
     ),
     _mean(
         "rls",
@@ -330,7 +312,7 @@ _ENERGY = (
         "W m-2",
         "mean_surface_net_long_wave_radiation_flux",
         positive="down",
-        sum="str",
+        counterpart="str",
         opposite=("FLNS", "surface_net_upward_longwave_flux"),
     ),
     _mean(
@@ -340,7 +322,7 @@ _ENERGY = (
         "mean_surface_downward_short_wave_radiation_flux",
         "FSDS",
         positive="down",
-        sum="ssrd",
+        counterpart="ssrd",
     ),
     _mean("rsus", "surface_upwelling_shortwave_flux_in_air", "W m-2", "FSUS", positive="up"),
     _mean(
@@ -350,7 +332,7 @@ _ENERGY = (
         "mean_surface_downward_long_wave_radiation_flux",
         "FLDS",
         positive="down",
-        sum="strd",
+        counterpart="strd",
     ),
     _mean("rlus", "surface_upwelling_longwave_flux_in_air", "W m-2", "FLUS", positive="up"),
     _mean(
@@ -359,7 +341,7 @@ _ENERGY = (
         "W m-2",
         "SHFLX",
         positive="up",
-        sum="sshf",
+        counterpart="sshf",
         opposite=("mean_surface_sensible_heat_flux", "surface_downward_sensible_heat_flux"),
     ),
     _mean(
@@ -368,7 +350,7 @@ _ENERGY = (
         "W m-2",
         "LHFLX",
         positive="up",
-        sum="slhf",
+        counterpart="slhf",
         opposite=("mean_surface_latent_heat_flux", "surface_downward_latent_heat_flux"),
     ),
 )
