@@ -231,18 +231,18 @@ class WaterArguments(AtmosphereArguments):
         Precipitation and evaporation; default: those of the vocabulary that the model has.
     adjust : str
         The flux that is corrected: its variable, `precipitation` (the one of them that there is), or `none`, which only measures.
-    ratio : tuple of float
-        By how much it may be scaled; beyond, and where its sign would turn, the same amount is added everywhere instead.
+    ratio : float
+        By how much it may be scaled up; beyond, and where its sign would turn, the same amount is added everywhere instead.
     """
 
     surface: BoundaryFluxes = field(default_factory=BoundaryFluxes)
     adjust: str = "precipitation"
-    ratio: tuple[float, float] = (0.5, 2.0)
+    ratio: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.ratio[0] <= 1 <= self.ratio[1]:
-            raise ValueError(f"ratio is {list(self.ratio)}: the range must hold 1, and nothing below 0")
+        if not self.ratio >= 1:
+            raise ValueError(f"ratio is {self.ratio}: it must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

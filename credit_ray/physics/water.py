@@ -23,9 +23,10 @@ from credit_ray.variables import canonical_name
 class Water(Closure):
     """Close the global budget of water by the precipitation, or the evaporation, of the step.
 
-    W(t+Δt) − W(t) = E − P, with W the mass of vapour and condensate. The chosen flux is scaled by one factor per trajectory. Where that
-    factor is out of bounds, or would turn the flux's sign, the missing amount is added evenly instead: a ratio of two small numbers is
-    no measure of anything.
+    W(t+Δt) − W(t) = E − P, with W the mass of vapour and condensate. The chosen flux is scaled by one factor per trajectory, so rain is
+    never negative where there is less of it than the model gave. Where the factor is over its bound, the missing amount is added evenly
+    instead: a ratio of two small numbers is no measure of anything. So it is where the factor would be negative: there the budget asks for
+    less rain than none, and closes by rain that falls upwards, evenly; `limit` and `fail_above` are for those who want it open, or refused.
     """
 
     def __init__(self, arguments: WaterArguments, spec: StateSpec) -> None:
@@ -66,7 +67,7 @@ class Water(Closure):
         correction: tuple[Tensor, ...] = ()
         if self.adjusted is not None:
             factor = 1 + divided(added, fluxes[self.adjusted])
-            scaled = (factor >= self.ratio[0]) & (factor <= self.ratio[1]) & (fluxes[self.adjusted] != 0)
+            scaled = (factor >= 0) & (factor <= self.ratio) & (fluxes[self.adjusted] != 0)
             shift = added / (self._area * self.terms[self.adjusted].factor)
             correction = (torch.where(scaled, factor, 1.0), torch.where(scaled, 0.0, shift))
         return Solution(budget, {"total": total}, correction)

@@ -211,7 +211,33 @@ def test_a_limited_correction_reports_what_it_left(kind: str) -> None:
     np.testing.assert_allclose(budget.residual, total(out) - total(before) - net, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rain", [0.0, 1e-6, 30.0, -0.1])
+@settings(max_examples=10, deadline=None)
+@given(rain=st.floats(1e-9, 1e3), seed=st.integers(0, 1000))
+def test_rain_never_becomes_negative_while_the_budget_has_any(rain: float, seed: int) -> None:
+    spec = spec_of("sigma", LEVELS["sigma"], GRIDS["gaussian 20×40"])
+    after = fields(spec, seed)
+    column = after.data[:, spec.outputs.index("tp")]
+    column *= rain * (torch.rand(column.shape, generator=torch.Generator().manual_seed(seed)) < 0.3)  # dry elsewhere
+    out, (budget,) = applied(chain_of(spec, {"kind": "water"}), state_near(spec, after, seed), after)
+    areas = torch.as_tensor(spec.grid.cell_areas())
+    falls = (out["tp"] * areas).flatten(1).sum(1) >= 0
+    assert bool((out["tp"][falls] >= 0).all())
+    assert budget.relative_residual.max() < 1e-9
+
+
+def test_too_much_rain_is_scaled_down_rather_than_shifted() -> None:
+    spec = spec_of("sigma", LEVELS["sigma"], GRIDS["gaussian 20×40"])
+    after = fields(spec, 8)
+    before = state_near(spec, after, 9)
+    after.data[:, spec.outputs.index("tp")] *= 30
+    out, (budget,) = applied(chain_of(spec, {"kind": "water"}), before, after)
+    factor = out["tp"] / after["tp"]
+    assert (factor - factor[:, :1, :1]).abs().max() < 1e-9
+    assert (factor > 0).all()
+    assert budget.relative_residual.max() < 1e-9
+
+
+@pytest.mark.parametrize("rain", [0.0, 1e-6, -0.1])
 def test_where_a_ratio_would_be_out_of_bounds_the_missing_rain_is_added_evenly(rain: float) -> None:
     spec = spec_of("sigma", LEVELS["sigma"], GRIDS["gaussian 20×40"])
     after = fields(spec, 8)
