@@ -66,8 +66,9 @@ def forecast(
     data = _InMemory(spec, start, DatasetFields(forcing, "The forcing") if forcing is not None else None)
     data.refuse_other_grid()
     init_times = start.times[-1:]
-    rollout = roll_out(stepper, data, init_times, steps)
+    rollout = list(roll_out(stepper, data, init_times, steps))
     fields = np.stack([step.outputs.cpu().numpy() for step in rollout], 1)  # [init, lead, channel, *grid]
+    budgets = np.stack([step.budgets.cpu().numpy() for step in rollout], 1)  # [init, lead, number]
     mask = stepper.normalizer.output_mask
     if mask is not None:
         fields = np.where(mask.cpu().numpy(), fields, np.float32(np.nan))
@@ -78,8 +79,9 @@ def forecast(
         calendar=spec.calendar,
         init_times=init_times,
         leads=tuple(range(1, steps + 1)),
+        budgets=stepper.constraints.kinds(),
     )
-    return _as_dataset(layout, fields)
+    return _as_dataset(layout, fields, budgets)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _load(model: str | Path) -> Stepper:
     return load_package(fetched.directory, digest=fetched.digest).stepper
 
 
-def _as_dataset(layout: ForecastLayout, fields: np.ndarray) -> xarray.Dataset:
+def _as_dataset(layout: ForecastLayout, fields: np.ndarray, budgets: np.ndarray) -> xarray.Dataset:
     import xarray
 
     variables = {}
@@ -167,6 +169,8 @@ def _as_dataset(layout: ForecastLayout, fields: np.ndarray) -> xarray.Dataset:
         dims = ("init_time", "lead_time", *((variable.level_dim,) if variable.level_dim else ()), *layout.grid.dims)
         attributes = {key: value for key, value in variable.attributes.items() if key != "coordinates"}
         variables[variable.name] = (dims, values if variable.level_dim else values[:, :, 0], attributes)
+    for place, (name, described) in enumerate(layout.budget_variables.items()):
+        variables[name] = (("init_time", "lead_time"), budgets[..., place], described)
     coordinates = {name: (c.dims, c.values, dict(c.attributes)) for name, c in layout.coordinates.items()}
     encoded = xarray.Dataset(variables, coordinates, {"Conventions": "CF-1.11", "timestep": str(layout.step)})
     return xarray.decode_cf(encoded)

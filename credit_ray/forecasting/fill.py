@@ -34,6 +34,7 @@ def forecast_layout(stepper: Stepper, channels: Channels, init_times: Times, lea
         leads=leads,
         mask=None if mask is None else mask[picked].cpu().numpy(),
         maps={name: statics[name] for name in _MAPS if name in statics},
+        budgets=stepper.constraints.kinds(),
     )
 
 
@@ -70,7 +71,7 @@ def fill(
         stepper, data, layout.init_times[list(inits)], layout.leads[-1], initial=0 in kept, device=device
     )
     with store.writer(inits, on_written) as writer, closing(rollout):
-        for step, _, fields in rollout:
+        for step, _, fields, budgets in rollout:
             if step in kept:
-                writer.write((fields if everything else fields[:, picked]).cpu().numpy())
+                writer.write((fields if everything else fields[:, picked]).cpu().numpy(), budgets.cpu().numpy())
             yield step

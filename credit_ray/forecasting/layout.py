@@ -75,6 +75,8 @@ class ForecastLayout:
         [channel, *grid], False where a channel does not exist; written as NaN.
     maps : mapping
         Fields [*grid] without time that help to read a map: land, height.
+    budgets : mapping
+        Constraint → units of the size of its corrections; of each, what the step that ends at a lead time corrected, and what stayed open.
     """
 
     channels: Channels
@@ -85,6 +87,7 @@ class ForecastLayout:
     leads: tuple[int, ...]
     mask: NDArray[np.bool_] | None = None
     maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    budgets: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.init_times) or not self.leads or not len(self.channels):
@@ -165,6 +168,22 @@ class ForecastLayout:
         return Coordinate(
             ("lead_time",), leads * self.step.seconds // unit, {**attributes, "units": name, "dtype": "timedelta64[ns]"}
         )
+
+    @cached_property
+    def budget_variables(self) -> dict[str, dict[str, Any]]:
+        """Name → CF attributes of the numbers [init_time, lead_time] that each budget has: size of the correction, relative residual."""
+        found = {}
+        for name, units in self.budgets.items():
+            shown = name.replace("_", " ")
+            found[f"budget_{name}_correction"] = {
+                "long_name": f"size of the correction of {shown} in the step that ends here",
+                "units": units,
+            }
+            found[f"budget_{name}_residual"] = {
+                "long_name": f"what the budget of {shown} leaves open in the step that ends here, relative to its terms",
+                "units": "1",
+            }
+        return found
 
     def map_attributes(self, name: str) -> dict[str, Any]:
         """CF attributes of a field without time."""

@@ -40,11 +40,14 @@ class ForecastStep(NamedTuple):
         [trajectory].
     outputs : Tensor
         [trajectory, prognostic and diagnostic, *grid], physical units, on the device that computed them.
+    budgets : Tensor
+        [trajectory, number], float64: size of the correction and relative residual of each constraint in turn; NaN at the initial state.
     """
 
     step: int
     valid_times: Times
     outputs: Tensor
+    budgets: Tensor
 
 
 def forecast(
@@ -91,7 +94,10 @@ def _steps(
     if initial:
         newest = state.fields[:, -1]
         unknown = newest.new_full((len(state), len(stepper.spec.diagnostic), *newest.shape[2:]), torch.nan)
-        yield ForecastStep(0, state.valid_time, torch.cat([newest, unknown], 1))
+        none = newest.new_full((len(state), 2 * len(stepper.constraints.constraints)), torch.nan, dtype=torch.float64)
+        yield ForecastStep(0, state.valid_time, torch.cat([newest, unknown], 1), none)
     forcings = (forcing.to(device) for forcing in ahead(data.forcings(init_times, steps)))
     for step, result in enumerate(stepper.rollout(state, forcings), start=1):
-        yield ForecastStep(step, result.state.valid_time, result.outputs)
+        numbers = [number.double() for b in result.budgets for number in (b.size, b.relative_residual)]
+        budgets = torch.stack(numbers, 1) if numbers else result.outputs.new_empty((len(state), 0), dtype=torch.float64)
+        yield ForecastStep(step, result.state.valid_time, result.outputs, budgets)

@@ -109,21 +109,34 @@ class ForecastWriter:
         self._on_written = on_written
         self._group = store.group()
         self._arrays = {variable.name: self._group[variable.name] for variable in store.layout.variables}
+        self._budgets = [self._group[name] for name in store.layout.budget_variables]
         self._count = self._group["steps_written"]
         self._set_count(0)
-        self._gathered: list[NDArray[np.float32]] = []
+        self._gathered: list[tuple[NDArray[np.float32], NDArray[np.float64] | None]] = []
         self._written = 0
         self._pending: deque[Future[None]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forecast-writer")
 
-    def write(self, fields: NDArray[np.float32]) -> None:
-        """Take the fields [init, channel, *grid] of the next lead time; they must not be changed afterwards."""
+    def write(self, fields: NDArray[np.float32], budgets: NDArray[np.float64] | None = None) -> None:
+        """Take the next lead time; the arrays must not be changed afterwards.
+
+        Parameters
+        ----------
+        fields : array
+            [init, channel, *grid].
+        budgets : array, optional
+            [init, number], in the order of the layout's `budget_variables`; without it they stay unknown.
+        """
         expected = (len(self._inits), len(self._layout.channels), *self._layout.grid.shape)
         if fields.shape != expected:
             raise ValueError(f"the fields of a lead time have shape {fields.shape}; the store takes {expected}")
         if self._written + len(self._gathered) >= len(self._layout.leads):
             raise ValueError(f"the store has {len(self._layout.leads)} lead times; this is one more")
-        self._gathered.append(fields)
+        if budgets is not None and budgets.shape != (len(self._inits), len(self._budgets)):
+            raise ValueError(
+                f"the budgets of a lead time have shape {budgets.shape}; the store takes {(len(self._inits), len(self._budgets))}"
+            )
+        self._gathered.append((fields, budgets))
         if len(self._gathered) == self._block or self._written + len(self._gathered) == len(self._layout.leads):
             self._submit()
 
@@ -155,8 +168,8 @@ class ForecastWriter:
         self._written, self._gathered = first + len(block), []
         self._pending.append(self._thread.submit(self._write_block, first, block))
 
-    def _write_block(self, first: int, block: Sequence[NDArray[np.float32]]) -> None:
-        fields = np.stack(block, 1)  # [init, lead, channel, *grid]
+    def _write_block(self, first: int, block: Sequence[tuple[NDArray[np.float32], NDArray[np.float64] | None]]) -> None:
+        fields = np.stack([fields for fields, _ in block], 1)  # [init, lead, channel, *grid]
         if self._layout.mask is not None:
             fields = np.where(self._layout.mask, fields, np.float32(np.nan))
         leads = slice(first, first + len(block))
@@ -165,9 +178,18 @@ class ForecastWriter:
             values = picked if variable.level_dim else picked[:, :, 0]
             for here, rows in _runs(self._inits):
                 self._arrays[variable.name][here, leads] = values[rows]
+        self._write_budgets(first, [budgets for _, budgets in block])
         self._set_count(leads.stop)  # only now: what it counts can be read
         if self._on_written:
             self._on_written(leads.stop)
+
+    def _write_budgets(self, first: int, block: Sequence[NDArray[np.float64] | None]) -> None:
+        if not self._budgets or block[0] is None:
+            return
+        numbers = np.stack([budgets for budgets in block if budgets is not None], 1)  # [init, lead, number]
+        for array, values in zip(self._budgets, np.moveaxis(numbers, -1, 0), strict=True):
+            for here, rows in _runs(self._inits):
+                array[here, first : first + len(block)] = values[rows]
 
     def _set_count(self, count: int) -> None:
         for here, _ in _runs(self._inits):
@@ -294,6 +316,17 @@ def _lay_out(store: ForecastStore, attributes: Mapping[str, Any], ours: Mapping[
             ),
             attributes=dict(variable.attributes),
             config={"write_empty_chunks": True},  # else each chunk is compared with the fill value first
+            overwrite=True,
+        )
+    for name, described in layout.budget_variables.items():
+        group.create_array(
+            name,
+            shape=layout.valid_times.shape,
+            chunks=(1, store.leads_per_chunk),  # each initial time has one writer
+            dtype="float64",
+            fill_value=float("nan"),
+            dimension_names=("init_time", "lead_time"),
+            attributes=described,
             overwrite=True,
         )
     for name, field in layout.maps.items():

@@ -9,6 +9,7 @@ for the others with it. The result does not depend on the order in which budgets
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import Any
@@ -57,6 +58,15 @@ class Chain:
         self._areas = Held(spec.grid.cell_areas())
         self._warned: set[str] = set()
         _refuse_conflicts(self.constraints)
+        _name_apart(self.constraints)
+
+    def kinds(self) -> dict[str, str]:
+        """Name of each constraint → the units of its corrections' size."""
+        return {constraint.name: constraint.norm_units for constraint in self.constraints}
+
+    def applied(self, training_step: int | None) -> list[str]:
+        """Names of the constraints that are applied at that step of the optimiser; None: outside training."""
+        return [c.name for c, s in zip(self.constraints, self.schedules, strict=True) if s.applies(training_step)]
 
     def start(self, state: State) -> tuple[Carry, ...]:
         """What each constraint carries from the initial time on."""
@@ -221,6 +231,16 @@ def build_chain(recipes: Sequence[Mapping[str, Any]], spec: StateSpec, statics: 
             constraint.place(statics)
         built.append(constraint)
     return Chain(built, spec, [ConstraintSchedule(**recipe.get("training", {})) for recipe in recipes])
+
+
+def _name_apart(constraints: Sequence[Constraint]) -> None:
+    """So that each has numbers of its own in logs and stores: `bounds`, `bounds_2`."""
+    counts: Counter[str] = Counter()
+    for constraint in constraints:
+        name = getattr(constraint, "name", type(constraint).__name__)  # one of somebody's own may have none
+        constraint.norm_units = getattr(constraint, "norm_units", "1")
+        counts[name] += 1
+        constraint.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
 
 
 def _refuse_conflicts(constraints: Sequence[Constraint]) -> None:

@@ -75,7 +75,18 @@ class Change:
 
 
 class Constraint(Protocol):
-    """The seam: built as `Constraint(arguments, spec)`; raises ConfigError where the spec lacks what it needs."""
+    """The seam: built as `Constraint(arguments, spec)`; raises ConfigError where the spec lacks what it needs.
+
+    Attributes
+    ----------
+    name : str
+        Of its budgets; a chain that has several of one kind numbers them.
+    norm_units : str
+        Of the size of its corrections.
+    """
+
+    name: str
+    norm_units: str = "1"
 
     def start(self, state: State) -> Carry:
         """What it carries from the initial state."""

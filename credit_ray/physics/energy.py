@@ -44,6 +44,8 @@ class EnergyContent(Closure):
     doi:10.1175/1520-0442(1991)004<0707:CDFGAA>2.0.CO;2).
     """
 
+    norm_units = "K"
+
     def __init__(self, arguments: EnergyArguments, spec: StateSpec) -> None:
         super().__init__("energy", arguments, spec)
         self.moisture = Moisture(self.name, arguments, spec)
@@ -164,7 +166,7 @@ class Energy(EnergyContent):
         return temperature + (LATENT_HEAT_OF_VAPORISATION * humidity + kinetic + self._surface(current)) / capacity
 
     def _budget(self, before: Tensor, after: Tensor, flux: Tensor, norm: Tensor, gross: Tensor) -> Budget:
-        return Budget(self.name, before, after, "J", flux, norm, "K", gross)
+        return Budget(self.name, before, after, "J", flux, norm, self.norm_units, gross)
 
 
 def _default_fluxes(spec: StateSpec) -> tuple[BoundaryFluxes, BoundaryFluxes]:

@@ -26,6 +26,8 @@ class OceanHeat(Closure):
     temperature's own units, so only its changes mean something. The flux counts where there is sea.
     """
 
+    norm_units = "K"
+
     def __init__(self, arguments: OceanHeatArguments, spec: StateSpec) -> None:
         super().__init__("ocean_heat", arguments, spec)
         column = Column(
@@ -79,7 +81,7 @@ class OceanHeat(Closure):
         if self.adjust == "none":
             warming = torch.zeros_like(warming)
         total = total + warming * capacity
-        budget = Budget(self.name, carry["total"], total, "J", flux, warming.abs(), "K", gross)
+        budget = Budget(self.name, carry["total"], total, "J", flux, warming.abs(), self.norm_units, gross)
         return Solution(budget, {"total": total}, () if self.adjust == "none" else (warming,))
 
     def correct(self, current: Current, correction: Sequence[Tensor], mass: Tensor) -> dict[str, Tensor]:

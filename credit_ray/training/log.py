@@ -64,6 +64,8 @@ class TrainLog:
             "train/windows_per_second": rate,
             "train/skipped_steps": float(trainer.guard.left_out),
         }
+        for name, (correction, residual) in report.budgets.items():
+            metrics |= {f"train/budget/{name}/correction": correction, f"train/budget/{name}/residual": residual}
         parts = {f"time/{name}_seconds": seconds for name, seconds in trainer.timer.seconds().items()}
         self.spool.log(metrics | parts | reading, step=trainer.step)
         epoch, _ = self.plan.locate(trainer.step - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,12 @@ from credit_ray.stepper import Stepper, StepResult
 
 
 def rollout_loss(
-    stepper: Stepper, window: Window, loss: Loss, config: Rollout | None = None, steps: int | None = None
+    stepper: Stepper,
+    window: Window,
+    loss: Loss,
+    config: Rollout | None = None,
+    steps: int | None = None,
+    look: Callable[[StepResult], None] | None = None,
 ) -> Tensor:
     """Weighted mean over the rollout's steps, and mean over the windows, of the loss.
 
@@ -28,6 +34,8 @@ def rollout_loss(
         What counts and what is differentiated.
     steps : int, optional
         Length of the rollout; default: all that the window has.
+    look : callable, optional
+        Shown the result of every step.
     """
     config, steps = config or Rollout(), steps or window.steps
     weights = step_weights(config, steps)
@@ -40,6 +48,8 @@ def rollout_loss(
         else:
             with torch.no_grad():
                 result = stepper.step(state, window.forcing(k))
+        if look is not None:
+            look(result)
         if weight:
             prediction = normalizer.normalized_outputs(result.outputs)
             target = normalizer.normalized_outputs(window.target(k))

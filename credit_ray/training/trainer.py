@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from credit_ray.stepper import Stepper
 from credit_ray.times import format_times
 from credit_ray.training.ema import Ema
 from credit_ray.training.guard import DivergedError, StepGuard
+from credit_ray.training.ledger import Ledger
 from credit_ray.training.optimizer import Optimizers
 from credit_ray.training.parallel import Workers
 from credit_ray.training.rollout import rollout_length, rollout_loss, weightless
@@ -38,6 +39,8 @@ class StepReport:
         Left out by the guard.
     rollout_steps : int
         Steps that were rolled out.
+    budgets : mapping of str to (float, float)
+        Constraint that was applied → size of its correction, and relative residual: means over windows and steps.
     """
 
     loss: float
@@ -45,6 +48,7 @@ class StepReport:
     learning_rate: float
     skipped: bool
     rollout_steps: int = 1
+    budgets: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Trainer:
@@ -106,10 +110,12 @@ class Trainer:
         self.optimizer.set_rate(rate)
         self.optimizer.zero_grad()
         steps = rollout_length(stage, self.seed, self.step) if stage else window.steps
-        loss = self._differentiate(window, steps)
+        ledger = Ledger(self.stepper.constraints.applied(self.step), self.workers.device)
+        loss = self._differentiate(window, steps, ledger)
         with self.timer.part("communication"):
             self.workers.sum_gradients(self.parameters)
             total = float(self.workers.sum_(loss))
+            budgets = ledger.means(self.workers)
         with self.timer.part("optimizer"):
             norm = clip_gradients(self.parameters, self.config.clip)
             taken = self.guard.takes(total, norm, stage.steps if stage else steps)
@@ -120,9 +126,9 @@ class Trainer:
         if self.guard.exhausted:
             raise DivergedError(self._what_went_wrong(window))
         self.step += 1
-        return StepReport(total, norm, rate, not taken, steps)
+        return StepReport(total, norm, rate, not taken, steps, budgets)
 
-    def _differentiate(self, window: Window, steps: int) -> torch.Tensor:
+    def _differentiate(self, window: Window, steps: int, ledger: Ledger) -> torch.Tensor:
         """Gradients of this worker's share, piece by piece; gives the share of the loss."""
         loss = torch.zeros((), device=self.workers.device)
         for piece in self._pieces(window):
@@ -130,7 +136,8 @@ class Trainer:
                 self.timer.part("forward"),
                 torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.bfloat16),
             ):
-                share = rollout_loss(self.stepper, piece, self.loss, self.config.rollout, steps) * piece.share
+                look = ledger.weighing(piece.share / steps)
+                share = rollout_loss(self.stepper, piece, self.loss, self.config.rollout, steps, look) * piece.share
             with self.timer.part("backward"):
                 if (
                     share.requires_grad

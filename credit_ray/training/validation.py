@@ -89,7 +89,6 @@ def validate(
     sums = torch.zeros(2, lead_steps, len(outputs), dtype=torch.float64, device=device)
     constraints = stepper.constraints.constraints
     corrections = torch.zeros(lead_steps, len(constraints), 2, dtype=torch.float64, device=device)
-    names = [f"constraint {place}" for place in range(len(constraints))]
     mine = init_times[workers.batch_rank :: workers.batch_world]
     counted = np.ones(len(mine))
     if workers.in_step and len(mine) * workers.batch_world < len(init_times):  # one to keep step with the others
@@ -105,7 +104,6 @@ def validate(
             ].to(device)
             sums[0, lead] += _weighted_square(result.outputs - truth, weights, weighs)
             for place, budget in enumerate(result.budgets):
-                names[place] = budget.name
                 size = torch.stack([budget.size, budget.relative_residual])  # [2, trajectory]
                 corrections[lead, place] += (size.double() * weighs).sum(1)
             still = torch.full_like(truth, np.nan)
@@ -115,7 +113,7 @@ def validate(
     budgets: dict[str, Tensor] = {}
     if constraints:  # each worker of a domain has counted the budgets of the whole globe
         means = (workers.sum_(corrections) / (len(init_times) * workers.size("domain"))).cpu()
-        budgets = dict(zip(names, means.unbind(1), strict=True))
+        budgets = dict(zip(stepper.constraints.kinds(), means.unbind(1), strict=True))
     return Scores(rmse, persistence, outputs.names, len(spec.prognostic), spec.step, budgets)
 
 

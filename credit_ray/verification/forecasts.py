@@ -62,7 +62,8 @@ class Forecasts:
     @cached_property
     def variables(self) -> tuple[str, ...]:
         """Names of the forecast fields."""
-        return tuple(str(n) for n, v in self.dataset.data_vars.items() if {"init_time", "lead_time"} <= set(v.dims))
+        of_a_field = {"init_time", "lead_time", "latitude", "longitude"}
+        return tuple(str(n) for n, v in self.dataset.data_vars.items() if of_a_field <= set(v.dims))
 
     @cached_property
     def channels(self) -> Channels:

@@ -19,7 +19,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-from bench_networks import COUNTS, ENCODER, theirs
+from bench_networks import COUNTS, ENCODER, theirs  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
 from credit_ray.config.experiment import Experiment
@@ -88,7 +88,7 @@ class CreditWXFormer(nn.Module):
                 layer.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x.flatten(1, 2)[:, :, None])[:, :, 0]  # type: ignore[no-any-return]
+        return self.network(x.flatten(1, 2)[:, :, None])[:, :, 0]
 
 
 def experiment(who: str, steps: int, seed: int) -> Experiment:

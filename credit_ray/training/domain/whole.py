@@ -59,6 +59,7 @@ class WholeConstraint:
 
     def __init__(self, constraint: Constraint, bands: Bands, ring: Ring) -> None:
         self.constraint, self.bands, self.ring = constraint, bands, ring
+        self.name, self.norm_units = constraint.name, constraint.norm_units
 
     def start(self, state: State) -> Carry:
         return self.constraint.start(replace(state, fields=self._rows(state.fields), forcing=self._rows(state.forcing)))

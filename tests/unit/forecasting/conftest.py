@@ -59,7 +59,7 @@ class Mixture(nn.Module):
         return torch.einsum("oi,bihw->bohw", self.mixing, x.flatten(1, 2)).tanh()
 
 
-def new_stepper(masked: bool = False) -> Stepper:
+def new_stepper(masked: bool = False, constraints: tuple[dict[str, Any], ...] = ()) -> Stepper:
     """An untrained model; `masked`: without sea-surface temperature on some land."""
     inputs, outputs = len(SPEC.inputs), len(SPEC.outputs)
     mask = torch.ones((inputs, *GRID.shape), dtype=torch.bool)
@@ -73,7 +73,7 @@ def new_stepper(masked: bool = False) -> Stepper:
         residual=True,
         mask=mask if masked else None,
     )
-    recipe = Recipe(spec=SPEC, network="forecasting_test_mixture", arguments={}, residual=True)
+    recipe = Recipe(spec=SPEC, network="forecasting_test_mixture", arguments={}, residual=True, constraints=constraints)
     lsm = torch.linspace(0, 1, GRID.shape[0] * GRID.shape[1]).reshape(1, *GRID.shape)
     return Stepper(recipe, normalizer, lsm).eval()
 
@@ -123,6 +123,17 @@ def stepper() -> Stepper:
 @pytest.fixture
 def masked_stepper() -> Stepper:
     return new_stepper(masked=True)
+
+
+@pytest.fixture
+def bounded_stepper() -> Stepper:
+    """Two constraints of one kind, both of which have much to do."""
+    return new_stepper(
+        constraints=(
+            {"kind": "bounds", "variables": ["tp"], "lower": 0.1},
+            {"kind": "bounds", "variables": ["sst"], "upper": 0.0},
+        )
+    )
 
 
 @pytest.fixture
