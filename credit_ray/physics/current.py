@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -76,14 +78,27 @@ class Current:
             return self.changed[name]
         if self.forcing is not None and name not in self.after.channels:
             return self.forcing[name]
-        return self.after[name]
+        piece, place = self._pieces[name]
+        return piece[:, place]
+
+    @cached_property
+    def _pieces(self) -> dict[str, tuple[Tensor, int]]:
+        """Channel → the channels of its variable, and its place there.
+
+        All are split at once: each further slice of the whole would cost a whole gradient of zeros.
+        """
+        channels = self.after.channels
+        runs = [[c.name for c in run] for _, run in groupby(channels, key=lambda channel: channel.variable)]
+        pieces = self.after.data.split([len(run) for run in runs], 1)
+        return {name: (piece, k) for run, piece in zip(runs, pieces, strict=True) for k, name in enumerate(run)}
 
     def stack(self, names: Sequence[str]) -> Tensor:
         """[trajectory, len(names), *grid]; a view where that is possible."""
-        if self.changed.keys().isdisjoint(names):
-            positions = [self.after.channels.index(name) for name in names]
-            if positions == list(range(positions[0], positions[0] + len(positions))):
-                return self.after.data[:, positions[0] : positions[0] + len(positions)]
+        if self.changed.keys().isdisjoint(names) and set(names) <= self._pieces.keys():
+            found = [self._pieces[name] for name in names]
+            piece, first = found[0]
+            if all(each is piece and k == first + n for n, (each, k) in enumerate(found)):
+                return piece[:, first : first + len(found)]
         return torch.stack([self[name] for name in names], 1)
 
     def double(self, names: Sequence[str]) -> Tensor:
