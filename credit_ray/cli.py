@@ -189,7 +189,8 @@ def verify(
         str | None, typer.Option(metavar="NAME,NAME", help="What to score beside it: persistence, climatology.")
     ] = None,
     budgets: Annotated[
-        bool | None, typer.Option("--budgets", help="Plot what the forecasts hold of air, water and energy, too.")
+        bool | None,
+        typer.Option("--budgets", help="Plot what the forecasts hold of air, water, energy and tracers, too."),
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for tables, plots and the page.")] = None,
     set_: Overrides = None,

@@ -66,7 +66,7 @@ class VerificationConfig(Section):
     baselines: list[Baseline] = ["persistence", "climatology"]
     """What a model must beat, scored on the same times."""
     budgets: bool = False
-    """Measure what the forecasts hold of air, water and energy by lead time, too; `constraints` say what names of channels do not."""
+    """Measure what the forecasts hold of air, water, energy and tracers by lead time, too; `constraints` say what names of channels do not."""
     output: str | None = None
     """Folder for the tables, plots and page; default: `NAME.verification` beside the store `NAME.zarr`."""
 

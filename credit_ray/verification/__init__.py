@@ -16,7 +16,7 @@ plot.py          `plot_field`: one field of a store
 case.py          one forecast beside what happened
 curves.py        scores by lead time as pictures
 budget_meters.py what measures budgets: the constraints of physics
-budgets.py       what forecasts hold of air, water and energy
+budgets.py       what forecasts hold of air, water, energy and tracers
 budget_curves.py the same as a picture and a table
 report.py        one self-contained page
 folder.py        tables, pictures and the page, all of them or none

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLES = {"dry_air_mass": "Dry air", "water": "Water in the air", "energy": "Energy", "ocean_heat": "Heat of the ocean"}
+_TITLES = {
+    "dry_air_mass": "Dry air", "water": "Water in the air", "energy": "Energy", "ocean_heat": "Heat of the ocean", "salt": "Salt of the ocean",
+}  # fmt: skip
 _COLUMNS = (
     "model", "quantity", "units", "lead_hours", "lead_months", "forecasts", "content", "drift_per_m2", "largest_drift_per_m2", "flux", "residual",
 )  # fmt: skip
@@ -74,7 +76,7 @@ def budgets_figure(curves: BudgetCurves, *, model: str) -> Figure:
 
 
 def _drift_panel(axes: Axes, curves: BudgetCurves, quantity: str) -> None:
-    factor, units = (1e-3, "kJ m⁻²") if UNITS[quantity] == "J" else (1.0, "kg m⁻²")
+    factor, units = (1e-3, "kJ m⁻²") if _is_heat(quantity) else (1.0, "kg m⁻²")
     for forecaster, style in ((MODEL, LINES[MODEL]), (DATA, LINES["persistence"])):
         if (forecaster, quantity) not in curves.content:
             continue
@@ -85,7 +87,7 @@ def _drift_panel(axes: Axes, curves: BudgetCurves, quantity: str) -> None:
         if forecaster == MODEL and len(drift) > 1:
             low, high = np.nanmin(drift[:, there], 0), np.nanmax(drift[:, there], 0)
             axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    _dress(axes, curves, TITLES[quantity], f"change, {units}")
+    _dress(axes, curves, _title(quantity), f"change, {units}")
 
 
 def _residual_panel(axes: Axes, curves: BudgetCurves, quantity: str) -> None:
@@ -93,14 +95,22 @@ def _residual_panel(axes: Axes, curves: BudgetCurves, quantity: str) -> None:
     if quantity not in curves.residual:
         axes.set_visible(False)
         return
-    heat, seconds = UNITS[quantity] == "J", curves.step.seconds
+    heat, seconds = _is_heat(quantity), curves.step.seconds
     factor, units = (1.0, f"{'J' if heat else 'kg'} m⁻² a step")
     if seconds:
         factor, units = (1 / seconds, "W m⁻²") if heat else (86400 / seconds, "mm d⁻¹")
     residual = factor * curves.residual[quantity] / curves.area
     there = np.isfinite(residual).any(0)
     axes.plot(_x(curves)[there], np.nanmean(residual[:, there], 0), **LINES[MODEL])
-    _dress(axes, curves, f"{TITLES[quantity]}: unexplained", units)
+    _dress(axes, curves, f"{_title(quantity)}: unexplained", units)
+
+
+def _title(quantity: str) -> str:
+    return _TITLES.get(quantity, quantity.removeprefix("tracer_"))
+
+
+def _is_heat(quantity: str) -> bool:
+    return UNITS.get(quantity) == "J"
 
 
 def _x(curves: BudgetCurves) -> NDArray[np.floating]:

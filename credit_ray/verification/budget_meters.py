@@ -10,14 +10,21 @@ from torch import Tensor
 
 from credit_ray.config.experiment import Experiment
 from credit_ray.errors import ConfigError
-from credit_ray.physics.arguments import DryAirMassArguments, EnergyArguments, OceanHeatArguments, WaterArguments
+from credit_ray.physics.arguments import (
+    DryAirMassArguments,
+    EnergyArguments,
+    OceanHeatArguments,
+    TracerMassArguments,
+    WaterArguments,
+)
 from credit_ray.physics.closure import Closure
 from credit_ray.physics.current import Current, Held
 from credit_ray.physics.energy import Energy, EnergyContent
-from credit_ray.physics.mass import DryAirMass
+from credit_ray.physics.mass import DryAirMass, TracerMass
 from credit_ray.physics.ocean import OceanHeat
 from credit_ray.physics.water import Water
 from credit_ray.state import Carry, Fields, State, StateSpec
+from credit_ray.variables import canonical_name
 
 Sums = slice
 
@@ -58,6 +65,7 @@ class Meters:
         self._content(EnergyContent, energy, {"energy": slice(0, 2)})
         if any(channel.vertical == "depth" for channel in spec.prognostic):
             self._content(OceanHeat, heat, {"ocean_heat": slice(0, 2)})
+        self._tracers(given.get("tracer_mass"))
         for name, cls, arguments in (
             ("water", Water, water),
             ("energy", Energy, energy),
@@ -95,6 +103,16 @@ class Meters:
             flux = 0.0 if change.budget.flux is None else float(change.budget.flux)
             found[name] = (flux, float(change.budget.residual), change.carry)
         return found
+
+    def _tracers(self, given: TracerMassArguments | None) -> None:
+        """Those of a `tracer_mass` that is declared, and the salt of an ocean."""
+        named = {f"tracer_{variable}": variable for variable in (given.variables if given else ())}
+        if any(channel.variable == "so" and channel.vertical == "depth" for channel in self.spec.prognostic):
+            named = {name: variable for name, variable in named.items() if canonical_name(variable) != "so"}
+            named["salt"] = "so"
+        for name, variable in named.items():
+            arguments = replace(given or TracerMassArguments(variables=()), variables=(variable,))
+            self._content(TracerMass, arguments, {name: slice(0, 2)})
 
     def _content(self, cls: Any, arguments: Any, names: Mapping[str, Sums]) -> None:
         if closure := self._built(cls, arguments, list(names)):

@@ -1,4 +1,4 @@
-"""What forecasts hold of air, water and energy by lead time, beside what the data hold; and what their fluxes leave unexplained."""
+"""What forecasts hold of air, water, energy, salt and tracers by lead time, beside what the data hold; and what their fluxes leave unexplained."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from credit_ray.verification.scores import MODEL
 Progress = Callable[[int, int], None]
 Array = NDArray[np.float64]
 
-UNITS = {"dry_air_mass": "kg", "water": "kg", "energy": "J", "ocean_heat": "J"}
-"""The quantities, in the order in which they are shown, and what they are measured in."""
+UNITS = {"dry_air_mass": "kg", "water": "kg", "energy": "J", "ocean_heat": "J", "salt": "kg"}
+"""The quantities, in the order in which they are shown, and what they are measured in; behind them come tracers (`tracer_o3`), in kg."""
 
 DATA = "data"
 _BLOCK_BYTES = 128 << 20
@@ -38,7 +38,7 @@ class BudgetCurves:
     Parameters
     ----------
     content : mapping of (str, str) to array [init, lead]
-        By (forecaster, quantity), in `UNITS`, over the whole sphere: of `MODEL`, and of the data where they have the time.
+        By (forecaster, quantity), over the whole sphere: of `MODEL`, and of the data where they have the time.
     residual, flux : mapping of str to array [init, lead]
         By quantity, per step: what came in through the boundaries, and the change that it does not explain. NaN where the step before is
         not in the store.
@@ -62,7 +62,8 @@ class BudgetCurves:
 
     @property
     def quantities(self) -> list[str]:
-        return [name for name in UNITS if (MODEL, name) in self.content]
+        there = [name for who, name in self.content if who == MODEL]
+        return [name for name in UNITS if name in there] + [name for name in there if name not in UNITS]
 
     def drift(self, forecaster: str, quantity: str) -> Array:
         """[init, lead]: change of content since the first lead, per m²."""
@@ -78,7 +79,7 @@ class BudgetCurves:
                 row = {
                     "model": model if forecaster == MODEL else forecaster,
                     "quantity": quantity,
-                    "units": UNITS[quantity],
+                    "units": UNITS.get(quantity, "kg"),
                     "lead_hours": lead * self.step.seconds / 3600 if self.step.fixed else None,
                     "lead_months": None if self.step.fixed else lead * self.step.months,
                     "forecasts": int(there.sum()),

@@ -171,3 +171,32 @@ def test_table_and_picture_say_the_same() -> None:
     assert titles == ["Dry air", "Water in the air", "Energy", "Water in the air: unexplained"]
     line = next(line for line in panels[1].get_lines() if line.get_label() == MODEL)
     assert np.asarray(line.get_ydata(), float)[3] == pytest.approx(drift)
+
+
+def test_tracers_that_a_constraint_names_are_measured_each() -> None:
+    dataset = store()
+    dataset["o3"] = dataset["q"] * 0 + 1e-6 * (
+        1 + dataset["lead_time"].astype(float) / dataset["lead_time"].astype(float).max()
+    )
+    dataset["o3"].attrs["units"] = "kg kg-1"
+    found = curves(dataset, {"kind": "tracer_mass", "variables": ["o3"]})
+    assert found.quantities[-1] == "tracer_o3"
+    air = 98_000 / GRAVITY * AREA
+    np.testing.assert_allclose(found.content[MODEL, "tracer_o3"][:, 0], 1e-6 * air, rtol=1e-6)
+    np.testing.assert_allclose(found.drift(MODEL, "tracer_o3")[:, -1], 1e-6 * 98_000 / GRAVITY, rtol=1e-5)
+    titles = [axes.get_title("left") for axes in budgets_figure(found, model="leaky").axes]
+    assert "o3" in titles
+    assert "tracer_o3" not in curves(store()).quantities
+
+
+def test_the_salt_of_an_ocean_is_measured() -> None:
+    depth = ("level", [5.0, 20.0, 50.0], {"standard_name": "depth", "units": "m", "positive": "down"})
+    salt = store().isel(level=slice(0, 3)).assign_coords(level=depth)[["q"]].rename(q="so") * 0 + 35.0
+    salt["so"].attrs["units"] = "1e-3"
+    salt.attrs.update(timestep="6h")
+    found = curves(salt)
+    assert found.quantities == ["salt"]
+    content = found.content[MODEL, "salt"]
+    per_metre = 0.035 * AREA  # kg of salt in a metre of sea water, per unit of its density
+    assert 50 * 1000 * per_metre < content[0, 0] < 90 * 1100 * per_metre
+    np.testing.assert_allclose(content, content[0, 0])
