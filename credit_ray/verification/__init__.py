@@ -1,6 +1,7 @@
 """From forecasts and truth to scores: statistic → weighted sum → metric.
 
 forecasts.py     a forecast store as scores and plots read it
+foreign.py       forecasts of other systems under our names
 leads.py         lead times as people read them
 statistics.py    what is summed: errors, anomalies and their products
 aggregation.py   `WeightedSum`: sums that add up in any order

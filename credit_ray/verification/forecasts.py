@@ -14,6 +14,7 @@ from credit_ray.errors import ConfigError, DataError, did_you_mean
 from credit_ray.grid.latlon import LatLonGrid
 from credit_ray.state import Channel, Channels, Vertical
 from credit_ray.times import STANDARD_CALENDARS, Step, Times, format_time, format_times, parse_time
+from credit_ray.verification.foreign import under_our_names
 from credit_ray.verification.leads import lead_text
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class Forecasts:
 
 
 def open_forecast(url: str) -> xarray.Dataset:
-    """Open a forecast store, complete or still growing.
+    """Open a forecast store, complete or still growing; or forecasts of another system, Zarr or NetCDF, under our names.
 
     Raises
     ------
@@ -257,8 +258,10 @@ def open_forecast(url: str) -> xarray.Dataset:
     # Rust codecs decode three times as fast as zarr-python's; they read local files only
     codecs = {} if "://" in url else {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
     try:
+        if url.endswith((".nc", ".nc4")):
+            return under_our_names(xarray.open_dataset(url))
         with zarr.config.set(codecs):
-            return xarray.open_zarr(url, chunks=None)
+            return under_our_names(xarray.open_zarr(url, chunks=None))
     except Exception as error:  # file systems and codecs raise anything
         first = (str(error).strip() or "no details").splitlines()[0]
         raise DataError(f"{url} can't be opened as a forecast store: {type(error).__name__}: {first}") from error
